@@ -1,0 +1,248 @@
+// Package config is the typed configuration of one environment: the content of config/<name>.yaml.
+//
+// The structs below are the one source. Their defaults are in [Default]; the JSON Schema (schema.json, for editors and for
+// [Load] itself) and the reference (docs/configuration.md) are generated from them by `go generate ./config`. The comment of a
+// field goes into both, and its paragraph "Allowed:" is also what [Load] says of a value that the schema refuses. What a
+// schema cannot say is in the validate methods.
+package config
+
+import (
+	"strconv"
+	"strings"
+)
+
+//go:generate go test -count=1 -run ^TestGenerated -update .
+
+// Environment is one environment. Its name is the name of its file; every other field is a key of the file.
+type Environment struct {
+	// Name is the file's name without its extension.
+	Name string `yaml:"-"`
+
+	// Project names the stacks (<project>-<env>-network, …), the log group and the connection. A change makes a new environment
+	// beside the old one.
+	//
+	// Allowed: 2 to 20 lowercase letters, digits and single hyphens, the first a letter, the last no hyphen.
+	Project string `yaml:"project" jsonschema:"required,minLength=2,maxLength=20,pattern=^[a-z][a-z0-9]*(-[a-z0-9]+)*$"`
+	// Account is the AWS account to deploy to. Without it the account of the credentials is used.
+	//
+	// Allowed: the 12 digits of an AWS account id, without hyphens; remove the key to use the account of the credentials.
+	Account string `yaml:"account,omitempty" jsonschema:"pattern=^[0-9]{12}$"`
+	// Region is the AWS region to deploy to.
+	//
+	// Allowed: a region of AWS's standard partition, as in us-east-1 or eu-central-1. GovCloud (us-gov-…), China (cn-…) and the
+	// isolated regions are other partitions, with other ARNs and without public ECR, where the schema task's image comes from.
+	Region string `yaml:"region" jsonschema:"required,pattern=^(af|ap|ca|eu|il|me|mx|sa|us)-(north|south|east|west|central|northeast|northwest|southeast|southwest)-[1-9]$"`
+	// Retain keeps the data when the environment is destroyed: deletion and termination protection, a final snapshot, and
+	// the bucket, the image repository and both secrets stay. With false, everything goes with `cdk destroy`.
+	//
+	// Allowed: true or false.
+	Retain bool `yaml:"retain"`
+	// Tags are added to every resource, next to `project` and `environment`.
+	//
+	// Allowed: at most 48 tags, keys of 1 to 128 and values of 1 to 256 characters: letters, digits, spaces and _ . : / = + - @.
+	// No key begins with aws: and none is `project` or `environment`.
+	Tags map[string]string `yaml:"tags,omitempty"`
+	// NotificationTopicArn is an SNS topic in the environment's region to which the database's failures are announced.
+	//
+	// Allowed: the ARN of a standard (not FIFO) topic, arn:aws:sns:<region>:<account>:<name>.
+	NotificationTopicArn string `yaml:"notificationTopicArn,omitempty" jsonschema:"pattern=^arn:aws:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]+$"`
+
+	// Network is the VPC: two availability zones, a public and a private subnet in each.
+	Network Network `yaml:"network"`
+	// Database is the RDS MySQL instance.
+	Database Database `yaml:"database" jsonschema:"required"`
+	// Service is the application on ECS Fargate behind its load balancer.
+	Service Service `yaml:"service"`
+}
+
+// Network configures the VPC: two availability zones, a public and a private subnet in each.
+type Network struct {
+	// CIDR is the VPC's address range. A change replaces the VPC and everything in it.
+	//
+	// Allowed: the network address of an IPv4 range, /16 to /25, inside 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16 and outside
+	// 172.17.0.0/16. It is split into four equal subnets; the private ones must hold the tasks of a deployment and the database.
+	CIDR string `yaml:"cidr"`
+	// AvailabilityZones pins the two zones by name. Without it AWS chooses, in an order that it does not promise to keep. A
+	// change replaces subnets, and what is in them.
+	//
+	// Allowed: exactly two different zones of the region, as in [us-east-1a, us-east-1b].
+	AvailabilityZones []string `yaml:"availabilityZones,omitempty" jsonschema:"minItems=2,maxItems=2,uniqueItems=true"`
+	// NatGateways is the number of NAT gateways; 2 is one in each zone. Each costs about 33 USD a month and traffic.
+	//
+	// Allowed: 1 or 2. Without one nothing starts: the tasks are in private subnets, and public ECR has no VPC endpoint.
+	NatGateways int `yaml:"natGateways" jsonschema:"minimum=1,maximum=2"`
+}
+
+// Database configures the RDS MySQL instance.
+type Database struct {
+	// Name is the name of the database inside the instance (DATABASE_DB_NAME). A change replaces the instance.
+	//
+	// Allowed: 1 to 64 letters, digits and underscores, the first a letter; no reserved word and no system schema of MySQL.
+	Name string `yaml:"name" jsonschema:"required,minLength=1,maxLength=64,pattern=^[A-Za-z][A-Za-z0-9_]*$"`
+	// User is the master user (DATABASE_USER). A change replaces the instance.
+	//
+	// Allowed: 1 to 16 letters, digits and underscores, the first a letter; no reserved word of MySQL, and not rdsadmin.
+	User string `yaml:"user" jsonschema:"required,minLength=1,maxLength=16,pattern=^[A-Za-z][A-Za-z0-9_]*$"`
+	// EngineVersion is MySQL's major version. RDS bills Extended Support for 8.0 since its standard support ended on
+	// 2026-07-31. A change on an existing instance needs `allowMajorUpgrade`.
+	//
+	// Allowed: "8.0" or "8.4", the major form only: a full version as in 8.0.36 fails once AWS retires it, or once RDS has
+	// upgraded the instance by itself.
+	EngineVersion string `yaml:"engineVersion" jsonschema:"enum=8.0,enum=8.4"`
+	// ExtendedSupport enrols the instance in RDS Extended Support, as RDS itself does by default. It is fixed when the
+	// instance is created.
+	//
+	// Allowed: true or false; false with engineVersion "8.4" only.
+	ExtendedSupport bool `yaml:"extendedSupport"`
+	// AllowMajorUpgrade permits a change of `engineVersion` on an existing instance. Set it for that one deploy.
+	//
+	// Allowed: true or false.
+	AllowMajorUpgrade bool `yaml:"allowMajorUpgrade"`
+	// InstanceClass is the RDS instance class.
+	//
+	// Allowed: db.<family>.<size> of a family that runs MySQL 8.0 and 8.4 on RDS, as in db.t4g.micro, db.m7g.large or
+	// db.r6i.2xlarge: t3, t4g, z1d, m5 and r5 or newer, x2 or newer. Aurora's db.serverless and the retired t2, m4 and r4 are not.
+	InstanceClass string `yaml:"instanceClass" jsonschema:"pattern=^db\\.(t(3|4g)\\.(micro|small|medium|large|xlarge|2xlarge)|(z1d|[mr]([5-9]|[1-9][0-9])[a-z]*|x([2-9]|[1-9][0-9])[a-z]*)\\.(large|xlarge|([2-9]|[1-4][0-9])xlarge))$"`
+	// StorageGiB is the size of the gp3 volume in GiB. It can grow, never shrink.
+	//
+	// Allowed: 20 to 65536.
+	StorageGiB int `yaml:"storageGiB" jsonschema:"minimum=20,maximum=65536"`
+	// BackupRetentionDays is how many days of automated backups are kept for point-in-time restore.
+	//
+	// Allowed: 1 to 35. With 0 RDS keeps no backups, and nothing could be restored.
+	BackupRetentionDays int `yaml:"backupRetentionDays" jsonschema:"minimum=1,maximum=35"`
+	// MultiAZ keeps a standby instance in the other zone, at twice the price.
+	//
+	// Allowed: true or false.
+	MultiAZ bool `yaml:"multiAz"`
+	// RequireTLS refuses connections without TLS. Relax it only for a client that cannot do TLS.
+	//
+	// Allowed: true or false.
+	RequireTLS bool `yaml:"requireTls"`
+}
+
+// Service configures the application's tasks.
+type Service struct {
+	// CPU is the task's CPU in units of 1/1024 vCPU. Fargate accepts certain pairs of CPU and memory only.
+	//
+	// Allowed: 256, 512, 1024, 2048, 4096, 8192 or 16384.
+	CPU int `yaml:"cpu" jsonschema:"enum=256,enum=512,enum=1024,enum=2048,enum=4096,enum=8192,enum=16384"`
+	// Memory is the task's memory in MiB.
+	//
+	// Allowed: with cpu 256: 512, 1024 or 2048; with 512: 1024 to 4096; with 1024: 2048 to 8192; with 2048: 4096 to 16384; with
+	// 4096: 8192 to 30720, all in steps of 1024; with 8192: 16384 to 61440 in steps of 4096; with 16384: 32768 to 122880 in
+	// steps of 8192.
+	Memory int `yaml:"memory" jsonschema:"minimum=512,maximum=122880"`
+	// Architecture is the processor that the application's image is built for.
+	//
+	// Allowed: X86_64 or ARM64.
+	Architecture Architecture `yaml:"architecture" jsonschema:"enum=X86_64,enum=ARM64"`
+	// DesiredCount is the number of tasks.
+	//
+	// Allowed: 1 to 5000, ECS's quota of tasks in a service. To stop the application for a while use
+	// `aws ecs update-service --desired-count 0`; the next deploy of the service starts it again.
+	DesiredCount int `yaml:"desiredCount" jsonschema:"minimum=1,maximum=5000"`
+	// ContainerPort is the TCP port that the application listens on.
+	//
+	// Allowed: 1 to 65535.
+	ContainerPort int `yaml:"containerPort" jsonschema:"minimum=1,maximum=65535"`
+	// HealthCheckPath is what the load balancer requests of each task.
+	//
+	// Allowed: a path that begins with /, with a query if need be, at most 1024 characters of a URI: no spaces and no #fragment.
+	HealthCheckPath string `yaml:"healthCheckPath" jsonschema:"maxLength=1024,pattern=^/[A-Za-z0-9._~:/?\\[\\]@!$&'()*+\\,;=%-]*$"`
+	// HealthCheckCodes are the HTTP status codes of a healthy answer: one, a list or a range, as in "200,301" or "200-399".
+	//
+	// Allowed: codes from 200 to 499, separated by commas, and ranges of them, the lower code first.
+	HealthCheckCodes string `yaml:"healthCheckCodes" jsonschema:"pattern=^[2-4][0-9][0-9](-[2-4][0-9][0-9])?(\\,[2-4][0-9][0-9](-[2-4][0-9][0-9])?)*$"`
+	// HealthCheckGraceSeconds is how long a new task may take to start before failed health checks count.
+	//
+	// Allowed: 0 to 1800. The pipeline waits at most 60 minutes for a deployment, and that must hold the start of the tasks, the
+	// checks, and the way back.
+	HealthCheckGraceSeconds int `yaml:"healthCheckGraceSeconds" jsonschema:"minimum=0,maximum=1800"`
+	// LogRetentionDays is how long the logs are kept.
+	//
+	// Allowed: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288 or 3653: CloudWatch
+	// Logs knows no other.
+	LogRetentionDays int `yaml:"logRetentionDays" jsonschema:"enum=1,enum=3,enum=5,enum=7,enum=14,enum=30,enum=60,enum=90,enum=120,enum=150,enum=180,enum=365,enum=400,enum=545,enum=731,enum=1096,enum=1827,enum=2192,enum=2557,enum=2922,enum=3288,enum=3653"`
+	// Environment holds further environment variables of the application. Nothing secret belongs here. A number or a boolean
+	// reaches the application as it is written in the file.
+	//
+	// Allowed: names of letters, digits and underscores, the first no digit, that neither the stacks nor ECS set; a value
+	// for each, "" for an empty one.
+	Environment map[string]string `yaml:"environment,omitempty"`
+	// Secrets maps further environment variables of the application to Secrets Manager secrets: the full ARN, followed by
+	// `:key::` to take one key of a JSON secret. A secret of another account needs a resource policy there.
+	//
+	// Allowed: names as in `environment`, and not in both; the full ARN of a secret in the environment's region,
+	// arn:aws:secretsmanager:<region>:<account>:secret:<name>-<6 characters>, or that and :<json key>:<version stage>:<version id>,
+	// each of which may be empty.
+	Secrets map[string]string `yaml:"secrets,omitempty"`
+}
+
+// Architecture is a processor architecture, as ECS names it.
+type Architecture string
+
+// The architectures that Fargate runs.
+const (
+	X86_64 Architecture = "X86_64"
+	ARM64  Architecture = "ARM64"
+)
+
+// Default returns the defaults of every key that has one. Project, Region, Database.Name and Database.User have none.
+func Default() Environment {
+	return Environment{
+		Retain: true,
+		Network: Network{
+			CIDR:        "10.0.0.0/16",
+			NatGateways: 1,
+		},
+		Database: Database{
+			EngineVersion:       "8.0",
+			ExtendedSupport:     true,
+			InstanceClass:       "db.t4g.micro",
+			StorageGiB:          20,
+			BackupRetentionDays: 7,
+			RequireTLS:          true,
+		},
+		Service: Service{
+			CPU:                     256,
+			Memory:                  512,
+			Architecture:            X86_64,
+			DesiredCount:            1,
+			ContainerPort:           5000,
+			HealthCheckPath:         "/",
+			HealthCheckCodes:        "200",
+			HealthCheckGraceSeconds: 60,
+			LogRetentionDays:        30,
+		},
+	}
+}
+
+// VCPUs returns the number of vCPUs of a valid InstanceClass: 2 up to large, 4 for xlarge, 4 × n for <n>xlarge.
+// https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/Concepts.DBInstanceClass.Summary.html
+func (d Database) VCPUs() int {
+	size := d.InstanceClass[strings.LastIndexByte(d.InstanceClass, '.')+1:]
+	times, isXlarge := strings.CutSuffix(size, "xlarge")
+	if !isXlarge {
+		return 2
+	}
+	if n, err := strconv.Atoi(times); err == nil {
+		return 4 * n
+	}
+	return 4
+}
+
+// ExtendedSupportMonthlyUSD returns about what RDS Extended Support costs in a month of 730 hours: 0.10 USD per vCPU and hour
+// with MySQL 8.0 (the price of the first two years, in us-east-1), twice with MultiAZ, and 0 with 8.4.
+// https://aws.amazon.com/rds/mysql/pricing/#Amazon_RDS_Extended_Support_costs
+func (d Database) ExtendedSupportMonthlyUSD() float64 {
+	const usdPerVCPUHour, hours = 0.10, 730
+	if d.EngineVersion != "8.0" {
+		return 0
+	}
+	instances := 1
+	if d.MultiAZ {
+		instances = 2
+	}
+	return usdPerVCPUHour * hours * float64(d.VCPUs()*instances)
+}
