@@ -1,0 +1,59 @@
+// Command infra does what the CDK CLI lacks for this project. It reads cloud assemblies, the directories that
+// `cdk synth` writes, and runs the application; it never imports the CDK library, so it starts in milliseconds.
+//
+// It exits with 0 when all is well, with 1 when it stopped something or a check failed, and with 2 when it could
+// not tell or was called wrongly. `infra validate-once` exits as the command that it runs does.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+)
+
+// exitCode is the error of a command whose exit code says everything: run prints nothing for it.
+type exitCode int
+
+func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// run executes the command line args and returns the exit code of the process.
+func run(args []string, stdout, stderr io.Writer) int {
+	root := &cobra.Command{
+		Use:                   "infra COMMAND",
+		DisableFlagsInUseLine: true,
+		Short:                 "What the CDK CLI lacks for this project",
+		SilenceErrors:         true,
+		SilenceUsage:          true,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return fmt.Errorf("%q is no command; `infra --help` lists them", args[0])
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fmt.Errorf("%w; `%s --help` lists the flags", err, cmd.CommandPath())
+	})
+	root.AddCommand(newSummary(), newValidateOnce())
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+
+	cmd, err := root.ExecuteC()
+	var code exitCode
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &code):
+		return int(code)
+	}
+	fmt.Fprintf(stderr, "%s: %v\n", cmd.CommandPath(), err)
+	return 2
+}

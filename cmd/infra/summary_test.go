@@ -1,0 +1,152 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/fatih/color"
+)
+
+// The assemblies in testdata were written by aws-cdk-lib 2.270.0 and trimmed to what a summary can show: "direct" has
+// two stacks under a construct "dev"; "delivery" has a stack and, in a Stage "prod", the same two.
+func TestSummaryShowsAnAssembly(t *testing.T) {
+	for _, name := range []string{"direct", "delivery"} {
+		t.Run(name, func(t *testing.T) {
+			want, err := os.ReadFile(filepath.Join("testdata", name+".txt"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			// As a process, because its standard output is then no terminal.
+			cmd := infra(t, "", nil, "summary", filepath.Join("testdata", name))
+			got, err := cmd.Output()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if string(got) != string(want) {
+				t.Errorf("got:\n%s\nwant:\n%s", got, want)
+			}
+			for line := range strings.Lines(string(got)) {
+				if len(line) > summaryWidth+1 && !strings.Contains(line, "https://") {
+					t.Errorf("line of %d columns: %s", len(line), line)
+				}
+			}
+		})
+	}
+}
+
+func TestSummaryColoursOnlyHeadings(t *testing.T) {
+	defer func(old bool) { color.NoColor = old }(color.NoColor)
+	color.NoColor = false
+	var out bytes.Buffer
+	if code := run([]string{"summary", "testdata/direct"}, &out, &out); code != 0 {
+		t.Fatalf("exit code %d: %s", code, &out)
+	}
+	var headings []string
+	for _, match := range regexp.MustCompile(`\x1b\[1[;0-9]*m(.*?)\x1b`).FindAllStringSubmatch(out.String(), -1) {
+		headings = append(headings, match[1])
+	}
+	want := "Environment dev|Total:|Warnings|Next"
+	if os.Getenv("NO_COLOR") != "" {
+		want = ""
+	}
+	if got := strings.Join(headings, "|"); got != want {
+		t.Errorf("coloured: %q, want %q", got, want)
+	}
+}
+
+func TestSummaryBreaksLongNames(t *testing.T) {
+	stacks := []stack{{
+		Name: strings.Repeat("n", 128), Path: "dev/Data", Resources: 500,
+		Outputs: []output{{Name: "AlbDnsName", Description: strings.Repeat("word ", 40)}},
+	}}
+	for line := range strings.Lines(stackTable(stacks)) {
+		if len(strings.TrimRight(line, "\n")) > summaryWidth {
+			t.Errorf("line of %d columns: %s", len(line), line)
+		}
+	}
+}
+
+func TestValueKind(t *testing.T) {
+	for want, value := range map[string]any{
+		"eu-central-1":      "eu-central-1",
+		"42":                42.0,
+		"Ref Bucket":        map[string]any{"Ref": "Bucket"},
+		"Fn::GetAtt Lb.DNS": map[string]any{"Fn::GetAtt": []any{"Lb", "DNS"}},
+		"Fn::Join":          map[string]any{"Fn::Join": []any{"", []any{"http://"}}},
+		"Fn::GetAtt":        map[string]any{"Fn::GetAtt": "Lb.DNS"},
+	} {
+		if got := valueKind(value); got != want {
+			t.Errorf("valueKind(%v) = %q, want %q", value, got, want)
+		}
+	}
+}
+
+// write creates the files of a directory, which it returns, from their relative paths and contents.
+func write(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, content := range files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func TestReadAssemblyTakesMetadataFromTheManifestToo(t *testing.T) {
+	dir := write(t, map[string]string{
+		"manifest.json": `{"artifacts": {"S": {
+			"type": "aws:cloudformation:stack", "environment": "aws://unknown-account/unknown-region",
+			"properties": {"templateFile": "S.template.json"},
+			"metadata": {"/S/A": [{"type": "aws:cdk:warning", "data": "inline [ack: id:a]"}]},
+			"additionalMetadataFile": "S.metadata.json"}}}`,
+		"S.metadata.json": `{"/S/B": [
+			{"type": "aws:cdk:creationStack", "data": ["frame"]}, {"type": "aws:cdk:warning", "data": "in the file"}]}`,
+		"S.template.json": `{"Resources": {}}`,
+	})
+	stacks, err := readAssembly(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := stacks[0].Warnings
+	want := []warning{{"S/A", "inline", "id:a"}, {"S/B", "in the file", ""}}
+	if len(got) != 2 || got[0] != want[0] || got[1] != want[1] {
+		t.Errorf("warnings %v, want %v", got, want)
+	}
+	if s := stacks[0]; s.Name != "S" || s.environment() != "" || s.Account != "" || s.Region != "" {
+		t.Errorf("stack without name, path and environment in the manifest: %+v", s)
+	}
+}
+
+func TestReadAssemblySaysWhatToDo(t *testing.T) {
+	const manifest = `{"artifacts": {"S": {"type": "aws:cloudformation:stack", "properties": {"templateFile": "S.template.json"}}}}`
+	for name, test := range map[string]struct {
+		files   map[string]string
+		missing bool
+		want    string
+	}{
+		"no manifest": {nil, true, "run `make synth`"},
+		"no template": {map[string]string{"manifest.json": manifest}, true, "run `make synth`"},
+		"broken file": {map[string]string{"manifest.json": `{"artifacts"`}, false, "manifest.json is not the JSON of a cloud assembly"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := readAssembly(write(t, test.files))
+			if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), "make synth") {
+				t.Fatalf("error %v, want it to contain %q", err, test.want)
+			}
+			if errors.Is(err, fs.ErrNotExist) != test.missing {
+				t.Errorf("errors.Is(err, fs.ErrNotExist) = %v, want %v", !test.missing, test.missing)
+			}
+		})
+	}
+}
