@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-lambda-go/cfn"
+	"github.com/aws/aws-lambda-go/lambdacontext"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+)
+
+// Tags that this resource keeps.
+const (
+	seedTag = "seed" // our image, always at the deployed version
+	liveTag = "live" // the image of the last completed deployment; ours until there was one
+)
+
+// reportTime is what is kept of the function's time-out for the answer to CloudFormation.
+const reportTime = 30 * time.Second
+
+// maxReason is the length of a failure's reason in bytes, as JSON. CloudFormation takes answers of 4096 bytes:
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref-responses.html
+const maxReason = 1000
+
+// handler answers the events of Custom::SeedImage.
+type handler struct {
+	ecr        authorizer
+	programDir string // holds seed-amd64 and seed-arm64
+	backoff    remote.Backoff
+	log        *slog.Logger
+}
+
+// handle is a [cfn.CustomResourceFunction]. Create and Update do the same; Delete does nothing, since the images go or
+// stay with their repository. The physical id is constant for a repository; the data are SeedDigest and LiveDigest.
+func (h *handler) handle(ctx context.Context, event cfn.Event) (physicalID string, data map[string]any, err error) {
+	log := h.log.With("event", event.RequestType, "cloudFormationRequestId", event.RequestID)
+	if lc, ok := lambdacontext.FromContext(ctx); ok {
+		log = log.With("requestId", lc.AwsRequestID)
+	}
+	physicalID = event.PhysicalResourceID
+	defer func() {
+		if cause := recover(); cause != nil {
+			log.Error("panic", "cause", cause, "stack", string(debug.Stack()))
+			err = fmt.Errorf("panic: %v; the stack is in the function's log", cause)
+		}
+		if err != nil {
+			log.Error("failed", "error", err.Error())
+			err = errors.New(reason(err))
+		}
+	}()
+
+	if event.RequestType == cfn.RequestDelete {
+		log.Info("nothing to delete: the images go or stay with their repository")
+		return physicalID, nil, nil
+	}
+	p, err := decode(event.ResourceProperties)
+	if err != nil {
+		return physicalID, nil, fmt.Errorf("resource properties: %w", err)
+	}
+	physicalID = "seed-image/" + p.RepositoryName
+	if deadline, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-reportTime))
+		defer cancel()
+	}
+	log = log.With("repository", p.RepositoryName, "programVersion", p.ProgramVersion)
+	seed, live, err := h.ensure(ctx, p, log)
+	if err != nil {
+		return physicalID, nil, err
+	}
+	return physicalID, map[string]any{"SeedDigest": seed.String(), "LiveDigest": live.String()}, nil
+}
+
+// ensure pushes our image as seed, and as live unless live is an application's image. It returns the digests of both.
+func (h *handler) ensure(ctx context.Context, p properties, log *slog.Logger) (seed, live v1.Hash, err error) {
+	index, err := newPlaceholder(h.programDir, p.ContainerPort)
+	if err != nil {
+		return seed, live, err
+	}
+	if seed, err = index.Digest(); err != nil {
+		return seed, live, err
+	}
+	repo, err := connect(ctx, h.ecr, p.RepositoryName, h.backoff, log)
+	if err != nil {
+		return seed, live, err
+	}
+
+	// seed first: live then needs no upload. So little time passes between reading and writing it, in which a release
+	// could move it to an application's image.
+	if err := repo.push(ctx, seedTag, index); err != nil {
+		return seed, live, err
+	}
+	log.Info("pushed", "tag", seedTag, "digest", seed.String(), "why", "always at the deployed program's version")
+
+	current, err := repo.inspect(liveTag)
+	if err != nil {
+		return seed, live, err
+	}
+	why := ""
+	switch {
+	case current == nil:
+		why = "the repository had no live image"
+	case !current.placeholder:
+		if err := fits(current, p); err != nil {
+			return seed, live, err
+		}
+		log.Info("left untouched", "tag", liveTag, "digest", current.digest.String(), "why", "an application's image")
+		return seed, current.digest, nil
+	case current.digest == seed:
+		log.Info("left untouched", "tag", liveTag, "digest", seed.String(), "why", "the placeholder at this version and port")
+		return seed, seed, nil
+	default:
+		why = "the placeholder had another version or port"
+	}
+	if err := repo.push(ctx, liveTag, index); err != nil {
+		return seed, live, err
+	}
+	log.Info("pushed", "tag", liveTag, "digest", seed.String(), "why", why)
+	return seed, seed, nil
+}
+
+// fits tells why a task of the configured architecture could not run the application's image.
+func fits(live *taggedImage, p properties) error {
+	if live.runsOn(goarch[p.Architecture]) {
+		return nil
+	}
+	var has []string
+	for _, platform := range live.platforms {
+		has = append(has, platform.String())
+	}
+	return fmt.Errorf("the image %s:%s (%s) does not run on service.architecture %s: it has [%s], but no linux/%s; "+
+		"release an image that is built for linux/%[6]s first, or set service.architecture back",
+		p.RepositoryName, liveTag, live.digest, p.Architecture, strings.Join(has, " "), goarch[p.Architecture])
+}
+
+// reason is an error's text on one line and, as JSON, within maxReason. A long one loses its middle: the beginning says
+// what failed, the end why.
+func reason(err error) string {
+	words := []rune(strings.Join(strings.Fields(err.Error()), " "))
+	text := string(words)
+	for keep := min(len(words), maxReason); jsonLength(text) > maxReason; keep -= 20 {
+		text = string(words[:keep/2]) + " … " + string(words[len(words)-keep/2:])
+	}
+	return text
+}
+
+func jsonLength(s string) int {
+	encoded, _ := json.Marshal(s) // a string always encodes
+	return len(encoded)
+}
