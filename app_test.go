@@ -1,0 +1,276 @@
+package main_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// These tests run the real CDK CLI on the built application, as a user does.
+
+// goldenTemplates are the templates of the shipped environments, by the name of the file in the assembly without its hash.
+var goldenTemplates = map[string]string{"Network": "network", "Data": "data", "Service": "service", "Pipeline": "pipeline"}
+
+func TestSynthWritesTheGoldenTemplates(t *testing.T) {
+	for _, env := range []string{"dev", "prod"} {
+		t.Run(env, func(t *testing.T) {
+			t.Parallel()
+			out := t.TempDir()
+			run := cdk(t, ".", "synth", "--quiet", "--context", "env="+env, "--output", out)
+			if run.code != 0 {
+				t.Fatalf("cdk synth ended with %d:\n%s", run.code, run.stderr)
+			}
+			for construct, stack := range goldenTemplates {
+				got := readOne(t, filepath.Join(out, env+construct+"*.template.json"))
+				want := readOne(t, filepath.Join("stacks", "testdata", env, stack+".template.json"))
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Errorf("%s: the CLI writes another template than the golden one (-want +got)\n%s", stack, diff)
+				}
+			}
+			if noise := withoutExpected(run.stderr); noise != "" {
+				t.Errorf("a normal run prints\n%s", noise)
+			}
+		})
+	}
+}
+
+// withoutExpected removes from what a synth prints the warning of the shipped configuration and the CLI's closing lines.
+func withoutExpected(stderr string) string {
+	for _, expected := range []string{
+		`(?m)^WARNING MySQL 8\.0 left RDS standard support .*\n.*\n.*flask-on-fargate:extendedSupport'\n`,
+		`(?m)^Validating the templates with AWS's rules: .*\n`,
+		`(?m)^Successfully synthesized to .*\n`,
+		`(?m)^Supply a stack id .* to display its template\.\n?`,
+	} {
+		stderr = regexp.MustCompile(expected).ReplaceAllString(stderr, "")
+	}
+	return strings.TrimSpace(stderr)
+}
+
+func TestSynthIsEqualInAnyFolder(t *testing.T) {
+	t.Parallel()
+	first, second := project(t), project(t)
+	for _, dir := range []string{first, second} {
+		if run := cdk(t, dir, "synth", "--quiet"); run.code != 0 {
+			t.Fatalf("cdk synth ended with %d:\n%s", run.code, run.stderr)
+		}
+	}
+	a, b := files(t, filepath.Join(first, "cdk.out")), files(t, filepath.Join(second, "cdk.out"))
+	if len(a) < 10 {
+		t.Fatalf("only %d files in the assembly", len(a))
+	}
+	if diff := cmp.Diff(a, b); diff != "" {
+		t.Errorf("two synths in two folders differ\n%s", diff)
+	}
+}
+
+// An account in the configuration must not ask for a lookup of the zones: the CLI would run the application twice, and the
+// first run of a newcomer without credentials would fail.
+func TestTheCLIRunsTheApplicationOnce(t *testing.T) {
+	for name, account := range map[string]string{"without_account": "", "with_account": "account: \"123456789012\"\n"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := project(t)
+			edit(t, filepath.Join(dir, "config", "dev.yaml"), func(s string) string { return account + s })
+			run := cdk(t, dir, "synth", "--quiet", "--app", "echo run >> runs && bin/app")
+			if run.code != 0 {
+				t.Fatalf("cdk synth ended with %d:\n%s", run.code, run.stderr)
+			}
+			if runs := readOne(t, filepath.Join(dir, "runs")); runs != "run\n" {
+				t.Errorf("the application ran %d times, want once", strings.Count(runs, "run"))
+			}
+			manifest := readOne(t, filepath.Join(dir, "cdk.out", "manifest.json"))
+			if account != "" && !strings.Contains(manifest, "aws://123456789012/us-east-1") {
+				t.Error("the configured account is not in the assembly")
+			}
+		})
+	}
+}
+
+func TestAWrongConfigurationIsReportedAndLeavesTheAssembly(t *testing.T) {
+	t.Parallel()
+	dir := project(t)
+	if run := cdk(t, dir, "synth", "--quiet"); run.code != 0 {
+		t.Fatalf("cdk synth ended with %d:\n%s", run.code, run.stderr)
+	}
+	before := files(t, filepath.Join(dir, "cdk.out"))
+	edit(t, filepath.Join(dir, "config", "dev.yaml"), func(s string) string {
+		return s + "network:\n  cidr: 10.0.0.0/8\n  natGateway: 2\n"
+	})
+	for name, run := range map[string]result{
+		"wrong file":          cdk(t, dir, "synth", "--quiet"),
+		"unknown environment": cdk(t, dir, "synth", "--quiet", "--context", "env=staging"),
+	} {
+		if run.code != 1 {
+			t.Errorf("%s: cdk synth ended with %d, want 1", name, run.code)
+		}
+		for _, trace := range []string{"goroutine", "panic", ".go:", "    at "} {
+			if strings.Contains(run.stderr, trace) {
+				t.Errorf("%s: the user sees %q:\n%s", name, trace, run.stderr)
+			}
+		}
+		expected := []string{"config/dev.yaml:", "network.cidr", "10.0.0.0/8", "network.natGateway"}
+		if name == "unknown environment" {
+			expected = []string{"staging", "dev", "prod"}
+		}
+		for _, word := range expected {
+			if !strings.Contains(run.stderr, word) {
+				t.Errorf("%s: the message lacks %q:\n%s", name, word, run.stderr)
+			}
+		}
+	}
+	if diff := cmp.Diff(before, files(t, filepath.Join(dir, "cdk.out"))); diff != "" {
+		t.Errorf("a failed synth changed cdk.out\n%s", diff)
+	}
+}
+
+func TestDiffWithoutCredentialsSaysSo(t *testing.T) {
+	t.Parallel()
+	run := cdk(t, project(t), "diff", "--context", "env=dev")
+	if run.code == 0 {
+		t.Fatal("cdk diff succeeded without credentials")
+	}
+	if !strings.Contains(run.stderr, "Unable to resolve AWS account") {
+		t.Errorf("the message does not say what is missing:\n%s", run.stderr)
+	}
+	for _, trace := range []string{"goroutine", "panic", ".go:"} {
+		if strings.Contains(run.stderr, trace) {
+			t.Errorf("the user sees %q:\n%s", trace, run.stderr)
+		}
+	}
+}
+
+func TestTheApplicationAloneAsksForTheCLI(t *testing.T) {
+	t.Parallel()
+	command := exec.Command("bin/app")
+	command.Env = withoutCredentials(t)
+	var stderr bytes.Buffer
+	command.Stderr = &stderr
+	if err := command.Run(); err == nil || !strings.Contains(stderr.String(), "npx cdk synth") {
+		t.Errorf("bin/app: %v, %s", err, stderr.String())
+	}
+}
+
+type result struct {
+	code   int
+	stderr string
+}
+
+// cdk runs the project's CDK CLI in dir, without credentials and with a home folder of its own.
+func cdk(t *testing.T, dir string, args ...string) result {
+	t.Helper()
+	cli, err := filepath.Abs(filepath.Join("node_modules", ".bin", "cdk"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	command := exec.Command(cli, args...)
+	command.Dir = dir
+	command.Env = withoutCredentials(t)
+	var stderr bytes.Buffer
+	command.Stderr = &stderr
+	err = command.Run()
+	if failed := (*exec.ExitError)(nil); err != nil && !errors.As(err, &failed) {
+		t.Fatalf("%v: the tests need what `make app` builds", err)
+	}
+	return result{code: command.ProcessState.ExitCode(), stderr: stderr.String()}
+}
+
+// withoutCredentials is the environment of a machine that knows no AWS account. The pinned Node.js comes first.
+func withoutCredentials(t *testing.T) []string {
+	bin, err := filepath.Abs(filepath.Join("node_modules", ".bin"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := []string{"AWS_EC2_METADATA_DISABLED=true", "NO_COLOR=1"}
+	for _, variable := range os.Environ() {
+		name, value, _ := strings.Cut(variable, "=")
+		switch {
+		case name == "PATH":
+			env = append(env, "PATH="+bin+string(os.PathListSeparator)+value)
+		case strings.HasPrefix(name, "AWS_"), strings.HasPrefix(name, "CDK_") && name != "CDK_VALIDATION":
+		default:
+			env = append(env, variable)
+		}
+	}
+	return append(env, "AWS_CONFIG_FILE=/dev/null", "AWS_SHARED_CREDENTIALS_FILE=/dev/null")
+}
+
+// project returns a folder with what a synth reads: the built parts are links, the configuration is a copy to be edited.
+func project(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, built := range []string{"bin", "dist", "node_modules"} {
+		target, err := filepath.Abs(built)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(target, filepath.Join(dir, built)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.CopyFS(filepath.Join(dir, "config"), os.DirFS("config")); err != nil {
+		t.Fatal(err)
+	}
+	var settings map[string]any
+	if err := json.Unmarshal([]byte(readOne(t, "cdk.json")), &settings); err != nil {
+		t.Fatal(err)
+	}
+	// Everything is built already, and there is no Makefile in the folder.
+	settings["app"] = strings.TrimPrefix(settings["app"].(string), "make --silent app && ")
+	body, err := json.Marshal(settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "cdk.json"), body, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func edit(t *testing.T, file string, change func(string) string) {
+	t.Helper()
+	if err := os.WriteFile(file, []byte(change(readOne(t, file))), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// readOne returns the content of the only file that matches pattern.
+func readOne(t *testing.T, pattern string) string {
+	t.Helper()
+	names, err := filepath.Glob(pattern)
+	if err != nil || len(names) != 1 {
+		t.Fatalf("%d files match %s, want one", len(names), pattern)
+	}
+	body, err := os.ReadFile(names[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
+
+// files returns the content of every file below dir.
+func files(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	contents := map[string]string{}
+	err := fs.WalkDir(os.DirFS(dir), ".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		body, err := fs.ReadFile(os.DirFS(dir), path)
+		contents[path] = string(body)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return contents
+}

@@ -1,0 +1,68 @@
+// Package imagebuild defines the CodeBuild project that builds and pushes the application's image.
+package imagebuild
+
+import (
+	"github.com/aws/aws-cdk-go/awscdk/v2"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awscodebuild"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsecr"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsiam"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awslogs"
+	"github.com/aws/constructs-go/constructs/v10"
+	"github.com/aws/jsii-runtime-go"
+
+	"flask-on-fargate/constructs/loggroup"
+	"flask-on-fargate/constructs/repository"
+	"flask-on-fargate/internal/platform"
+)
+
+// Props configures [New].
+type Props struct {
+	Repository       awsecr.IRepository    // required
+	ContainerName    string                // required; of the container that the image is for, in imagedefinitions.json
+	Architecture     platform.Architecture // required; the image is built on it
+	LogRetentionDays int                   // required
+}
+
+// New defines a build that follows the application repository's buildspec.yml, with Docker.
+func New(scope constructs.Construct, id string, props Props) awscodebuild.PipelineProject {
+	this := constructs.NewConstruct(scope, jsii.String(id))
+	// An image is built on the architecture that it is for: emulation takes many times as long.
+	image := awscodebuild.LinuxBuildImage_STANDARD_7_0()
+	if props.Architecture == platform.ARM64 {
+		image = awscodebuild.LinuxArmBuildImage_AMAZON_LINUX_2023_STANDARD_3_0()
+	}
+	logs := loggroup.New(this, "Logs", loggroup.Props{RetentionDays: props.LogRetentionDays})
+	return awscodebuild.NewPipelineProject(this, jsii.String("Project"), &awscodebuild.PipelineProjectProps{
+		Description: jsii.String("Builds the application's image and pushes it"),
+		BuildSpec:   awscodebuild.BuildSpec_FromSourceFilename(jsii.String("buildspec.yml")),
+		Environment: &awscodebuild.BuildEnvironment{BuildImage: image, Privileged: jsii.Bool(true)},
+		EnvironmentVariables: &map[string]*awscodebuild.BuildEnvironmentVariable{
+			"REPOSITORY_URI": {Value: props.Repository.RepositoryUri()},
+			"CONTAINER_NAME": {Value: props.ContainerName},
+		},
+		Role:                        newRole(this, props, logs),
+		Timeout:                     awscdk.Duration_Minutes(jsii.Number(30)),
+		GrantReportGroupPermissions: jsii.Bool(false),
+		Logging: &awscodebuild.LoggingOptions{CloudWatch: &awscodebuild.CloudWatchLoggingOptions{
+			LogGroup: logs,
+		}},
+	})
+}
+
+// newRole is written out: the library would add the right to create log groups, and to write to one that is not used.
+func newRole(scope constructs.Construct, props Props, logs awslogs.ILogGroup) awsiam.IRole {
+	role := awsiam.NewRole(scope, jsii.String("Role"), &awsiam.RoleProps{
+		AssumedBy: awsiam.NewServicePrincipal(jsii.String("codebuild.amazonaws.com"), nil),
+		InlinePolicies: &map[string]awsiam.PolicyDocument{
+			"Permissions": awsiam.NewPolicyDocument(&awsiam.PolicyDocumentProps{Statements: &[]awsiam.PolicyStatement{
+				awsiam.NewPolicyStatement(&awsiam.PolicyStatementProps{
+					Actions:   jsii.Strings("logs:CreateLogStream", "logs:PutLogEvents"),
+					Resources: &[]*string{logs.LogGroupArn()},
+				}),
+				repository.AllowLogin(),
+				repository.AllowPush(props.Repository),
+			}}),
+		},
+	})
+	return role.WithoutPolicyUpdates(nil)
+}

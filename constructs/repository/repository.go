@@ -1,0 +1,85 @@
+// Package repository defines the ECR repository of the application's image and the meaning of its tags.
+package repository
+
+import (
+	"github.com/aws/aws-cdk-go/awscdk/v2"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsecr"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsiam"
+	"github.com/aws/constructs-go/constructs/v10"
+	"github.com/aws/jsii-runtime-go"
+
+	"flask-on-fargate/internal/removal"
+)
+
+// The tags of the repository.
+const (
+	Live = "live" // the image of the last deployment that ECS completed; the only tag that a template names for the application
+	Seed = "seed" // this project's own image: the placeholder, and the schema task's helper
+	// Commits is the pattern of the tags that a build pushes. They never move.
+	Commits = "sha-*"
+)
+
+// Props configures [New].
+type Props struct {
+	Retain bool // default: the repository is emptied and goes with the stack
+}
+
+// New defines a repository that scans on push and keeps `live`, `seed` and the newest 20 builds.
+func New(scope constructs.Construct, id string, props Props) awsecr.Repository {
+	return awsecr.NewRepository(scope, jsii.String(id), &awsecr.RepositoryProps{
+		ImageScanOnPush:    jsii.Bool(true),
+		ImageTagMutability: awsecr.TagMutability_MUTABLE_WITH_EXCLUSION,
+		ImageTagMutabilityExclusionFilters: &[]awsecr.ImageTagMutabilityExclusionFilter{
+			awsecr.ImageTagMutabilityExclusionFilter_Wildcard(jsii.String(Commits)),
+		},
+		LifecycleRules: lifecycle(),
+		RemovalPolicy:  removal.Policy(props.Retain),
+		EmptyOnDelete:  jsii.Bool(!props.Retain),
+	})
+}
+
+// AllowPush allows pulling and pushing images of r, for one that is logged in by [AllowLogin].
+func AllowPush(r awsecr.IRepository) awsiam.PolicyStatement {
+	return awsiam.NewPolicyStatement(&awsiam.PolicyStatementProps{
+		Actions: jsii.Strings(
+			"ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer",
+			"ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload", "ecr:PutImage",
+		),
+		Resources: &[]*string{r.RepositoryArn()},
+	})
+}
+
+// AllowLogin allows logging in to the registry, which has no resource-level permission.
+func AllowLogin() awsiam.PolicyStatement {
+	return awsiam.NewPolicyStatement(&awsiam.PolicyStatementProps{
+		Actions:   jsii.Strings("ecr:GetAuthorizationToken"),
+		Resources: jsii.Strings("*"),
+	})
+}
+
+// lifecycle relies on a rule of ECR: an image that a rule of higher priority matches is never expired by a lower one. So
+// an old build that is still `live` stays.
+func lifecycle() *[]*awsecr.LifecycleRule {
+	return &[]*awsecr.LifecycleRule{
+		{
+			Description:    jsii.String("live never expires"),
+			TagPatternList: jsii.Strings(Live),
+			MaxImageCount:  jsii.Number(1),
+		},
+		{
+			Description:    jsii.String("seed never expires"),
+			TagPatternList: jsii.Strings(Seed),
+			MaxImageCount:  jsii.Number(1),
+		},
+		{
+			Description:    jsii.String("the newest 20 builds stay"),
+			TagPatternList: jsii.Strings(Commits),
+			MaxImageCount:  jsii.Number(20),
+		},
+		{
+			Description: jsii.String("untagged images go after 14 days"),
+			TagStatus:   awsecr.TagStatus_UNTAGGED,
+			MaxImageAge: awscdk.Duration_Days(jsii.Number(14)),
+		},
+	}
+}

@@ -1,0 +1,242 @@
+// Package schemainit applies the SQL files of this project to a database before anything that needs the schema starts.
+package schemainit
+
+import (
+	_ "embed"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/aws/aws-cdk-go/awscdk/v2"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsec2"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsecr"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsecs"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsiam"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awslambda"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awslogs"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awss3assets"
+	"github.com/aws/aws-cdk-go/awscdk/v2/customresources"
+	"github.com/aws/constructs-go/constructs/v10"
+	"github.com/aws/jsii-runtime-go"
+
+	"flask-on-fargate/constructs/database"
+	"flask-on-fargate/constructs/function"
+	"flask-on-fargate/constructs/loggroup"
+	"flask-on-fargate/constructs/repository"
+	"flask-on-fargate/internal/platform"
+)
+
+// The containers of the task, which runs them one after the other.
+const (
+	FetchContainer = "fetch" // unpacks the SQL files into the volume
+	MySQLContainer = "mysql" // applies them
+)
+
+// How long the gate waits. The framework's waiter counts polls, each of which takes the interval and up to two seconds, and
+// CloudFormation waits for a custom resource an hour at most.
+const (
+	// TaskTimeout is how long the task may run; then the gate stops it and says so.
+	TaskTimeout = 30 * time.Minute
+
+	pollInterval   = 5 * time.Second
+	totalTimeout   = TaskTimeout + 5*time.Minute
+	serviceTimeout = 55 * time.Minute
+)
+
+const (
+	program   = "schemainit" // the functions' folder below functions/
+	volume    = "schema"
+	schemaDir = "/schema"
+)
+
+// apply is the command of the mysql container.
+//
+//go:embed apply.sh
+var apply string
+
+// Props configures [New]. All are required.
+type Props struct {
+	VPC              awsec2.IVpc
+	Cluster          awsecs.ICluster
+	SecurityGroup    awsec2.ISecurityGroup // of the task; DatabaseAccess lets it into the database
+	DatabaseAccess   constructs.IDependable
+	Database         *database.Database
+	DatabaseName     string
+	EngineVersion    string             // of the database and so of the client's image
+	Repository       awsecr.IRepository // with the seed image
+	Architecture     platform.Architecture
+	Family           string // of the task definition
+	LogGroupName     string
+	LogRetentionDays int
+}
+
+// SchemaInit runs the schema task whenever the SQL files, the engine or the database change, waits for its exit code, and
+// fails the deployment with the real reason.
+type SchemaInit struct {
+	Resource awscdk.CustomResource // what needs the schema depends on it
+}
+
+// New defines a SchemaInit under scope.
+func New(scope constructs.Construct, id string, props Props) *SchemaInit {
+	this := constructs.NewConstruct(scope, jsii.String(id))
+	logs := loggroup.New(this, "Logs", loggroup.Props{Name: props.LogGroupName, RetentionDays: props.LogRetentionDays})
+	sql := awss3assets.NewAsset(this, jsii.String("Sql"), &awss3assets.AssetProps{Path: jsii.String(assetDir())})
+	task := newTask(this, props, logs, sql)
+
+	resource := awscdk.NewCustomResource(this, jsii.String("Resource"), &awscdk.CustomResourceProps{
+		ResourceType:   jsii.String("Custom::SchemaInit"),
+		ServiceToken:   newProvider(this, props, task, logs).ServiceToken(),
+		ServiceTimeout: seconds(serviceTimeout),
+		Properties: &map[string]any{
+			"Cluster":            props.Cluster.ClusterArn(),
+			"TaskDefinition":     task.TaskDefinitionArn(),
+			"Subnets":            privateSubnets(props.VPC).SubnetIds,
+			"SecurityGroups":     []*string{props.SecurityGroup.SecurityGroupId()},
+			"LogGroup":           logs.LogGroupName(),
+			"LogStreamPrefix":    volume,
+			"SchemaHash":         sql.AssetHash(),
+			"EngineVersion":      props.EngineVersion,
+			"DatabaseResourceId": props.Database.Instance.InstanceResourceId(),
+			"TimeoutSeconds":     strconv.Itoa(int(TaskTimeout.Seconds())),
+		},
+	})
+	// CloudFormation sees that the resource needs the task definition, not what the task needs.
+	resource.Node().AddDependency(task.TaskRole(), task.ExecutionRole(), props.DatabaseAccess)
+	return &SchemaInit{Resource: resource}
+}
+
+// newTask defines the one-off task. Neither the mysql image nor the AWS CLI's can unpack an archive, so that the seed
+// image does it first.
+func newTask(scope constructs.Construct, props Props, logs awslogs.ILogGroup, sql awss3assets.Asset) awsecs.FargateTaskDefinition {
+	task := awsecs.NewFargateTaskDefinition(scope, jsii.String("Task"), &awsecs.FargateTaskDefinitionProps{
+		Family:         jsii.String(props.Family),
+		Cpu:            jsii.Number(256),
+		MemoryLimitMiB: jsii.Number(512),
+		RuntimePlatform: &awsecs.RuntimePlatform{
+			CpuArchitecture:       props.Architecture.ECS(),
+			OperatingSystemFamily: awsecs.OperatingSystemFamily_LINUX(),
+		},
+		Volumes: &[]*awsecs.Volume{{Name: jsii.String(volume)}},
+	})
+	task.AddToTaskRolePolicy(awsiam.NewPolicyStatement(&awsiam.PolicyStatementProps{
+		Actions:   jsii.Strings("s3:GetObject"),
+		Resources: &[]*string{sql.Bucket().ArnForObjects(sql.S3ObjectKey())},
+	}))
+	logging := awsecs.LogDriver_AwsLogs(&awsecs.AwsLogDriverProps{LogGroup: logs, StreamPrefix: jsii.String(volume)})
+
+	fetch := task.AddContainer(jsii.String(FetchContainer), &awsecs.ContainerDefinitionOptions{
+		Image:     awsecs.ContainerImage_FromEcrRepository(props.Repository, jsii.String(repository.Seed)),
+		Command:   jsii.Strings("fetch"),
+		Essential: jsii.Bool(false), // it ends before the task does
+		Environment: &map[string]*string{
+			"SCHEMA_BUCKET": sql.S3BucketName(),
+			"SCHEMA_KEY":    sql.S3ObjectKey(),
+			"SCHEMA_DIR":    jsii.String(schemaDir),
+		},
+		Logging: logging,
+	})
+	mysql := task.AddContainer(jsii.String(MySQLContainer), &awsecs.ContainerDefinitionOptions{
+		// Not from Docker Hub, which limits anonymous pulls.
+		Image:   awsecs.ContainerImage_FromRegistry(jsii.String("public.ecr.aws/docker/library/mysql:"+props.EngineVersion), nil),
+		Command: jsii.Strings("sh", "-c", apply),
+		Environment: &map[string]*string{
+			"DATABASE_HOST":    props.Database.Instance.DbInstanceEndpointAddress(),
+			"DATABASE_DB_NAME": jsii.String(props.DatabaseName),
+			"SCHEMA_DIR":       jsii.String(schemaDir),
+		},
+		Secrets: &map[string]awsecs.Secret{
+			"DATABASE_USER":     awsecs.Secret_FromSecretsManager(props.Database.Credentials, jsii.String("username")),
+			"DATABASE_PASSWORD": awsecs.Secret_FromSecretsManager(props.Database.Credentials, jsii.String("password")),
+		},
+		StopTimeout: seconds(20 * time.Second),
+		Logging:     logging,
+	})
+	for _, container := range []awsecs.ContainerDefinition{fetch, mysql} {
+		container.AddMountPoints(&awsecs.MountPoint{
+			SourceVolume: jsii.String(volume), ContainerPath: jsii.String(schemaDir), ReadOnly: jsii.Bool(false),
+		})
+	}
+	mysql.AddContainerDependencies(&awsecs.ContainerDependency{Container: fetch, Condition: awsecs.ContainerDependencyCondition_SUCCESS})
+	return task
+}
+
+// newProvider defines the framework that turns two short functions into a resource that waits.
+func newProvider(scope constructs.Construct, props Props, task awsecs.FargateTaskDefinition, logs awslogs.ILogGroup) customresources.Provider {
+	handler := func(id, name, description string, permissions []awsiam.PolicyStatement) awslambda.Function {
+		return function.New(scope, id, function.Props{
+			Program:          program,
+			Handler:          name,
+			Description:      description,
+			Architecture:     props.Architecture,
+			Timeout:          5 * time.Minute, // most of it for retries, while a new role is not yet known everywhere
+			LogRetentionDays: props.LogRetentionDays,
+			Permissions:      permissions,
+		})
+	}
+	frameworkLogs := loggroup.New(scope, "ProviderLogs", loggroup.Props{RetentionDays: props.LogRetentionDays})
+	return customresources.NewProvider(scope, jsii.String("Provider"), &customresources.ProviderProps{
+		OnEventHandler:                   handler("OnEvent", "onEvent", "Starts the schema task", startPermissions(props, task)),
+		IsCompleteHandler:                handler("IsComplete", "isComplete", "Waits for the schema task", waitPermissions(props, logs)),
+		QueryInterval:                    seconds(pollInterval),
+		TotalTimeout:                     seconds(totalTimeout),
+		LogGroup:                         frameworkLogs,
+		FrameworkOnEventRole:             function.NewRole(scope, "ProviderOnEventRole", frameworkLogs),
+		FrameworkCompleteAndTimeoutRole:  function.NewRole(scope, "ProviderIsCompleteRole", frameworkLogs),
+		DisableWaiterStateMachineLogging: jsii.Bool(true),
+	})
+}
+
+// startPermissions covers every revision of the task's family: a rollback starts an older one.
+func startPermissions(props Props, task awsecs.FargateTaskDefinition) []awsiam.PolicyStatement {
+	return []awsiam.PolicyStatement{
+		awsiam.NewPolicyStatement(&awsiam.PolicyStatementProps{
+			Actions: jsii.Strings("ecs:RunTask"),
+			Resources: &[]*string{awscdk.Stack_Of(task).FormatArn(&awscdk.ArnComponents{
+				Service: jsii.String("ecs"), Resource: jsii.String("task-definition"), ResourceName: jsii.String(props.Family + ":*"),
+			})},
+			Conditions: inCluster(props),
+		}),
+		awsiam.NewPolicyStatement(&awsiam.PolicyStatementProps{
+			Actions:    jsii.Strings("iam:PassRole"),
+			Resources:  &[]*string{task.TaskRole().RoleArn(), task.ObtainExecutionRole().RoleArn()},
+			Conditions: &map[string]any{"StringEquals": map[string]string{"iam:PassedToService": "ecs-tasks.amazonaws.com"}},
+		}),
+	}
+}
+
+func waitPermissions(props Props, logs awslogs.ILogGroup) []awsiam.PolicyStatement {
+	return []awsiam.PolicyStatement{
+		awsiam.NewPolicyStatement(&awsiam.PolicyStatementProps{
+			Actions: jsii.Strings("ecs:DescribeTasks", "ecs:StopTask"),
+			Resources: &[]*string{awscdk.Stack_Of(logs).FormatArn(&awscdk.ArnComponents{
+				Service: jsii.String("ecs"), Resource: jsii.String("task"), ResourceName: jsii.String(*props.Cluster.ClusterName() + "/*"),
+			})},
+			Conditions: inCluster(props),
+		}),
+		awsiam.NewPolicyStatement(&awsiam.PolicyStatementProps{
+			Actions:   jsii.Strings("logs:GetLogEvents"),
+			Resources: &[]*string{logs.LogGroupArn()},
+		}),
+	}
+}
+
+func inCluster(props Props) *map[string]any {
+	return &map[string]any{"ArnEquals": map[string]any{"ecs:cluster": props.Cluster.ClusterArn()}}
+}
+
+func privateSubnets(vpc awsec2.IVpc) *awsec2.SelectedSubnets {
+	return vpc.SelectSubnets(&awsec2.SubnetSelection{SubnetType: awsec2.SubnetType_PRIVATE_WITH_EGRESS})
+}
+
+// assetDir is what make has put together: the SQL files and the certificates of RDS.
+func assetDir() string {
+	dir, err := filepath.Abs(filepath.Join("dist", "schema"))
+	if err != nil {
+		panic("schemainit: " + err.Error())
+	}
+	return dir
+}
+
+func seconds(d time.Duration) awscdk.Duration {
+	return awscdk.Duration_Seconds(jsii.Number(d.Seconds()))
+}

@@ -1,0 +1,165 @@
+// Package webservice defines the application on ECS Fargate behind an internet-facing load balancer.
+package webservice
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/aws/aws-cdk-go/awscdk/v2"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsec2"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsecs"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsecspatterns"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awselasticloadbalancingv2"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsiam"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awslogs"
+	"github.com/aws/constructs-go/constructs/v10"
+	"github.com/aws/jsii-runtime-go"
+
+	"flask-on-fargate/internal/platform"
+)
+
+// ContainerName is the application's container in the task definition. The build writes it into imagedefinitions.json,
+// where the deploy action looks for it.
+const ContainerName = "app"
+
+// The pace of a deployment. The defaults of ELB and ECS add about eight minutes to each.
+const (
+	HealthCheckInterval = 10 * time.Second
+	HealthCheckTimeout  = 5 * time.Second
+	HealthyThreshold    = 2
+	UnhealthyThreshold  = 2
+	DeregistrationDelay = 20 * time.Second
+	StopTimeout         = 20 * time.Second
+
+	// FailureThreshold is how many tasks may fail to start before the circuit breaker rolls a deployment back.
+	FailureThreshold = 3
+)
+
+// Props configures [New].
+type Props struct {
+	Cluster       awsecs.ICluster       // required; with the capacity provider FARGATE
+	SecurityGroup awsec2.SecurityGroup  // required; of the tasks
+	LogGroup      awslogs.ILogGroup     // required
+	Image         awsecs.ContainerImage // required
+	Family        string                // required; of the task definition
+	Architecture  platform.Architecture // required
+	CPU           int                   // required; in units of 1/1024 vCPU
+	MemoryMiB     int                   // required
+	DesiredCount  int                   // required; at least 1
+	ContainerPort int                   // required
+
+	HealthCheckPath  string        // required
+	HealthCheckCodes string        // required; HTTP status codes of a healthy answer, "200-399"
+	HealthCheckGrace time.Duration // required; how long a new task's failed health checks do not count
+
+	Environment map[string]string
+	Secrets     map[string]awsecs.Secret
+	Permissions []awsiam.PolicyStatement // of the application itself, beside ECS Exec
+}
+
+// WebService is a rolling, self-healing service: a deployment whose tasks do not become healthy is rolled back.
+type WebService struct {
+	Service      awsecs.FargateService
+	LoadBalancer awselasticloadbalancingv2.ApplicationLoadBalancer
+}
+
+// New defines a WebService under scope.
+func New(scope constructs.Construct, id string, props Props) *WebService {
+	if props.Cluster == nil || props.SecurityGroup == nil {
+		panic("webservice.New: Cluster and SecurityGroup are required")
+	}
+	task := newTaskDefinition(scope, props)
+	pattern := awsecspatterns.NewApplicationLoadBalancedFargateService(scope, jsii.String(id), &awsecspatterns.ApplicationLoadBalancedFargateServiceProps{
+		Cluster:              props.Cluster,
+		TaskDefinition:       task,
+		DesiredCount:         jsii.Number(props.DesiredCount),
+		EnableExecuteCommand: jsii.Bool(true),
+		PropagateTags:        awsecs.PropagatedTagSource_SERVICE,
+		// LaunchType FARGATE would do, but a later change to a capacity provider replaces the service.
+		CapacityProviderStrategies: &[]*awsecs.CapacityProviderStrategy{
+			{CapacityProvider: jsii.String("FARGATE"), Weight: jsii.Number(1)},
+		},
+
+		PublicLoadBalancer: jsii.Bool(true),
+		ListenerPort:       jsii.Number(80),
+		SecurityGroups:     &[]awsec2.ISecurityGroup{props.SecurityGroup},
+		TaskSubnets:        &awsec2.SubnetSelection{SubnetType: awsec2.SubnetType_PRIVATE_WITH_EGRESS},
+		AssignPublicIp:     jsii.Bool(false),
+
+		MinHealthyPercent:      jsii.Number(100),
+		MaxHealthyPercent:      jsii.Number(200),
+		CircuitBreaker:         &awsecs.DeploymentCircuitBreaker{Enable: jsii.Bool(true), Rollback: jsii.Bool(true)},
+		HealthCheckGracePeriod: seconds(props.HealthCheckGrace),
+	})
+	// The stack has outputs of its own with stable names.
+	pattern.Node().TryRemoveChild(jsii.String("LoadBalancerDNS"))
+	pattern.Node().TryRemoveChild(jsii.String("ServiceURL"))
+
+	pattern.LoadBalancer().SetAttribute(jsii.String("routing.http.drop_invalid_header_fields.enabled"), jsii.String("true"))
+	setHealthCheck(pattern.TargetGroup(), props)
+	setDeploymentSafety(pattern.Service())
+	// The pattern waits for the task role only: without the execution role's policy the first task cannot pull its image.
+	pattern.Service().Node().AddDependency(task.ExecutionRole())
+	return &WebService{Service: pattern.Service(), LoadBalancer: pattern.LoadBalancer()}
+}
+
+func newTaskDefinition(scope constructs.Construct, props Props) awsecs.FargateTaskDefinition {
+	task := awsecs.NewFargateTaskDefinition(scope, jsii.String("TaskDefinition"), &awsecs.FargateTaskDefinitionProps{
+		Family:         jsii.String(props.Family),
+		Cpu:            jsii.Number(props.CPU),
+		MemoryLimitMiB: jsii.Number(props.MemoryMiB),
+		RuntimePlatform: &awsecs.RuntimePlatform{
+			CpuArchitecture:       props.Architecture.ECS(),
+			OperatingSystemFamily: awsecs.OperatingSystemFamily_LINUX(),
+		},
+	})
+	for _, permission := range props.Permissions {
+		task.AddToTaskRolePolicy(permission)
+	}
+	environment := map[string]*string{}
+	for name, value := range props.Environment {
+		environment[name] = jsii.String(value)
+	}
+	task.AddContainer(jsii.String(ContainerName), &awsecs.ContainerDefinitionOptions{
+		Image:        props.Image,
+		PortMappings: &[]*awsecs.PortMapping{{ContainerPort: jsii.Number(props.ContainerPort)}},
+		Environment:  &environment,
+		Secrets:      &props.Secrets,
+		StopTimeout:  seconds(StopTimeout),
+		Logging: awsecs.LogDriver_AwsLogs(&awsecs.AwsLogDriverProps{
+			LogGroup:     props.LogGroup,
+			StreamPrefix: jsii.String(ContainerName),
+		}),
+	})
+	return task
+}
+
+// setHealthCheck sets how fast the load balancer takes a new task for healthy and lets an old one go.
+func setHealthCheck(group awselasticloadbalancingv2.ApplicationTargetGroup, props Props) {
+	group.ConfigureHealthCheck(&awselasticloadbalancingv2.HealthCheck{
+		Path:                    jsii.String(props.HealthCheckPath),
+		HealthyHttpCodes:        jsii.String(props.HealthCheckCodes),
+		Interval:                seconds(HealthCheckInterval),
+		Timeout:                 seconds(HealthCheckTimeout),
+		HealthyThresholdCount:   jsii.Number(HealthyThreshold),
+		UnhealthyThresholdCount: jsii.Number(UnhealthyThreshold),
+	})
+	// The targets bring their own port: this one is only what the console shows for the group.
+	group.Node().DefaultChild().(awselasticloadbalancingv2.CfnTargetGroup).SetPort(jsii.Number(props.ContainerPort))
+	group.SetAttribute(jsii.String("deregistration_delay.timeout_seconds"), jsii.String(strconv.Itoa(int(DeregistrationDelay.Seconds()))))
+}
+
+// setDeploymentSafety sets what the pattern has no props for.
+func setDeploymentSafety(service awsecs.FargateService) {
+	cfn := service.Node().DefaultChild().(awsecs.CfnService)
+	cfn.SetAvailabilityZoneRebalancing(jsii.String("ENABLED"))
+	breaker := "DeploymentConfiguration.DeploymentCircuitBreaker."
+	// A fixed count, since ECS's default is a share of the desired count. An application that starts, answers and
+	// crashes again must not begin the count anew.
+	cfn.AddPropertyOverride(jsii.String(breaker+"ThresholdConfiguration"), map[string]any{"Type": "COUNT", "Value": FailureThreshold})
+	cfn.AddPropertyOverride(jsii.String(breaker+"ResetOnHealthyTask"), false)
+}
+
+func seconds(d time.Duration) awscdk.Duration {
+	return awscdk.Duration_Seconds(jsii.Number(d.Seconds()))
+}

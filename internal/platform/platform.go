@@ -1,0 +1,30 @@
+// Package platform names a processor architecture as each service does.
+package platform
+
+import (
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsecs"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awslambda"
+	"github.com/aws/jsii-runtime-go"
+)
+
+// Architecture is a processor architecture, as ECS names it. Tasks and functions of an environment have the same.
+type Architecture string
+
+// The architectures that Fargate runs.
+const (
+	X86_64 Architecture = "X86_64"
+	ARM64  Architecture = "ARM64"
+)
+
+// ECS is the architecture of a task.
+func (a Architecture) ECS() awsecs.CpuArchitecture {
+	return awsecs.CpuArchitecture_Of(jsii.String(string(a)))
+}
+
+// Lambda is the architecture of a function.
+func (a Architecture) Lambda() awslambda.Architecture {
+	if a == ARM64 {
+		return awslambda.Architecture_ARM_64()
+	}
+	return awslambda.Architecture_X86_64()
+}

@@ -1,0 +1,208 @@
+package stacks_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"flask-on-fargate/config"
+)
+
+// The whole set of what may reach what, and of what each role of the application may do. One port or action more or
+// less fails.
+
+func TestSecurityGroupsAllowExactly(t *testing.T) {
+	forEachShipped(t, func(t *testing.T, env environment, cfg config.Environment) {
+		names := map[string]string{
+			env.byPath(t, "Service/Web/LB/SecurityGroup/Resource").ID: "balancer",
+			env.byPath(t, "Service/TasksSecurityGroup/Resource").ID:   "tasks",
+			env.byPath(t, "Data/Database/SecurityGroup/Resource").ID:  "database",
+		}
+		wanted := []string{
+			"balancer in from 0.0.0.0/0 tcp 80-80",
+			fmt.Sprintf("balancer out to tasks tcp %d-%d", cfg.Service.ContainerPort, cfg.Service.ContainerPort),
+			"database in from tasks tcp 3306-3306",
+			"database out to 255.255.255.255/32 icmp 252-86", // the library's form of nothing
+			fmt.Sprintf("tasks in from balancer tcp %d-%d", cfg.Service.ContainerPort, cfg.Service.ContainerPort),
+			"tasks out to 0.0.0.0/0 -1 ",
+		}
+		if diff := cmp.Diff(wanted, securityRules(env, names)); diff != "" {
+			t.Errorf("security group rules (-want +got)\n%s", diff)
+		}
+	})
+}
+
+func securityRules(env environment, names map[string]string) []string {
+	var rules []string
+	name := func(group any) string {
+		id := references(group)[0]
+		if names[id] != "" {
+			return names[id]
+		}
+		return id
+	}
+	add := func(group any, direction string, rule map[string]any, peer string) {
+		other, ok := rule["CidrIp"].(string)
+		if !ok {
+			other = name(rule[peer])
+		}
+		ports := ""
+		if rule["FromPort"] != nil {
+			ports = fmt.Sprintf("%v-%v", rule["FromPort"], rule["ToPort"])
+		}
+		rules = append(rules, fmt.Sprintf("%s %s %s %v %s", name(group), direction, other, rule["IpProtocol"], ports))
+	}
+	for _, group := range env.all("AWS::EC2::SecurityGroup") {
+		self := map[string]any{"Ref": group.ID}
+		for _, rule := range list(group.Properties["SecurityGroupIngress"]) {
+			add(self, "in from", rule.(map[string]any), "SourceSecurityGroupId")
+		}
+		for _, rule := range list(group.Properties["SecurityGroupEgress"]) {
+			add(self, "out to", rule.(map[string]any), "DestinationSecurityGroupId")
+		}
+	}
+	for _, rule := range env.all("AWS::EC2::SecurityGroupIngress") {
+		add(rule.Properties["GroupId"], "in from", rule.Properties, "SourceSecurityGroupId")
+	}
+	for _, rule := range env.all("AWS::EC2::SecurityGroupEgress") {
+		add(rule.Properties["GroupId"], "out to", rule.Properties, "DestinationSecurityGroupId")
+	}
+	slices.Sort(rules)
+	return rules
+}
+
+func TestRolesAllowExactly(t *testing.T) {
+	forEachShipped(t, func(t *testing.T, env environment, cfg config.Environment) {
+		account := "${AWS::AccountId}"
+		name := cfg.Project + "-" + cfg.Name
+		id := func(path string) string { return env.byPath(t, path).ID }
+		repository := "${" + env.one(t, "AWS::ECR::Repository").ID + ".Arn}"
+		credentials := "${" + env.one(t, "AWS::SecretsManager::SecretTargetAttachment").ID + "}"
+		cluster := env.one(t, "AWS::ECS::Cluster").ID
+		inCluster := ` if {"ArnEquals":{"ecs:cluster":"${` + cluster + `.Arn}"}}`
+		assets := "arn:aws:s3:::cdk-hnb659fds-assets-" + account + "-" + cfg.Region
+		pull := []string{
+			"ecr:BatchCheckLayerAvailability on " + repository, "ecr:BatchGetImage on " + repository, "ecr:GetDownloadUrlForLayer on " + repository,
+			"ecr:GetAuthorizationToken on *",
+		}
+		writeLogs := func(path string) []string {
+			group := "${" + id(path) + ".Arn}"
+			return []string{"logs:CreateLogStream on " + group, "logs:PutLogEvents on " + group}
+		}
+		read := func(secret string) []string {
+			return []string{"secretsmanager:DescribeSecret on " + secret, "secretsmanager:GetSecretValue on " + secret}
+		}
+		push := []string{
+			"ecr:CompleteLayerUpload on " + repository, "ecr:InitiateLayerUpload on " + repository,
+			"ecr:PutImage on " + repository, "ecr:UploadLayerPart on " + repository,
+		}
+
+		for role, wanted := range map[string][]string{
+			"Service/TaskDefinition/TaskRole": {
+				"s3:DeleteObject on ${" + env.one(t, "AWS::S3::Bucket").ID + ".Arn}/*",
+				"s3:GetObject on ${" + env.one(t, "AWS::S3::Bucket").ID + ".Arn}/*",
+				"s3:PutObject on ${" + env.one(t, "AWS::S3::Bucket").ID + ".Arn}/*",
+				"ssmmessages:CreateControlChannel on *", "ssmmessages:CreateDataChannel on *",
+				"ssmmessages:OpenControlChannel on *", "ssmmessages:OpenDataChannel on *",
+			},
+			"Service/TaskDefinition/ExecutionRole": slices.Concat(pull, writeLogs("Service/Logs/Resource"),
+				read(credentials), read("${"+id("Data/FlaskSecret/Resource")+"}")),
+			"Service/SchemaInit/Task/TaskRole":      {"s3:GetObject on " + assets + "/" + schemaKey(t, env)},
+			"Service/SchemaInit/Task/ExecutionRole": slices.Concat(pull, writeLogs("Service/SchemaInit/Logs/Resource"), read(credentials)),
+			"Service/SchemaInit/OnEvent/Role": slices.Concat(writeLogs("Service/SchemaInit/OnEvent/Logs/Resource"), []string{
+				"ecs:RunTask on arn:aws:ecs:" + cfg.Region + ":" + account + ":task-definition/" + name + "-schema:*" + inCluster,
+				"iam:PassRole on ${" + id("Service/SchemaInit/Task/ExecutionRole/Resource") + `.Arn} if {"StringEquals":{"iam:PassedToService":"ecs-tasks.amazonaws.com"}}`,
+				"iam:PassRole on ${" + id("Service/SchemaInit/Task/TaskRole/Resource") + `.Arn} if {"StringEquals":{"iam:PassedToService":"ecs-tasks.amazonaws.com"}}`,
+			}),
+			"Service/SchemaInit/IsComplete/Role": slices.Concat(writeLogs("Service/SchemaInit/IsComplete/Logs/Resource"), []string{
+				"ecs:DescribeTasks on arn:aws:ecs:" + cfg.Region + ":" + account + ":task/${" + cluster + "}/*" + inCluster,
+				"ecs:StopTask on arn:aws:ecs:" + cfg.Region + ":" + account + ":task/${" + cluster + "}/*" + inCluster,
+				"logs:GetLogEvents on ${" + id("Service/SchemaInit/Logs/Resource") + ".Arn}",
+			}),
+			"Data/SeedImage/Handler/Role": slices.Concat(pull, push, writeLogs("Data/SeedImage/Handler/Logs/Resource")),
+			"Pipeline/ImageBuild/Role":    slices.Concat(pull, push, writeLogs("Pipeline/ImageBuild/Logs/Resource")),
+		} {
+			slices.Sort(wanted)
+			if diff := cmp.Diff(wanted, permissions(env, id(role+"/Resource"))); diff != "" {
+				t.Errorf("%s (-want +got)\n%s", role, diff)
+			}
+		}
+	})
+}
+
+// schemaKey is the key of the SQL files' archive in the bootstrap bucket.
+func schemaKey(t *testing.T, env environment) string {
+	return at(env.byPath(t, "Service/SchemaInit/Resource/Default").Properties, "SchemaHash").(string) + ".zip"
+}
+
+// permissions returns what a role's policies allow, as "action on resource", sorted.
+func permissions(env environment, role string) []string {
+	var statements []any
+	for _, policy := range list(env.Resources[role].Properties["Policies"]) {
+		statements = append(statements, list(at(policy, "PolicyDocument", "Statement"))...)
+	}
+	for _, r := range env.Resources {
+		ofRole := slices.Contains(references(r.Properties["Roles"]), role) || slices.Contains(references(r.Properties["RoleName"]), role)
+		if ofRole && strings.HasPrefix(r.Type, "AWS::IAM::") {
+			statements = append(statements, list(at(r.Properties, "PolicyDocument", "Statement"))...)
+		}
+	}
+	allowed := []string{}
+	for _, statement := range statements {
+		condition := ""
+		if c := at(statement, "Condition"); c != nil {
+			condition = " if " + text(readable(c))
+		}
+		for _, action := range list(at(statement, "Action")) {
+			for _, on := range list(at(statement, "Resource")) {
+				allowed = append(allowed, fmt.Sprintf("%v on %v%s", action, readable(on), condition))
+			}
+		}
+	}
+	for _, arn := range list(env.Resources[role].Properties["ManagedPolicyArns"]) {
+		allowed = append(allowed, fmt.Sprintf("all of %v", readable(arn)))
+	}
+	slices.Sort(allowed)
+	return allowed
+}
+
+// readable turns CloudFormation's functions into the notation of Fn::Sub.
+func readable(node any) any {
+	object, ok := node.(map[string]any)
+	if !ok {
+		return node
+	}
+	switch {
+	case object["Ref"] != nil:
+		return fmt.Sprintf("${%v}", object["Ref"])
+	case object["Fn::GetAtt"] != nil:
+		return fmt.Sprintf("${%v.%v}", at(object, "Fn::GetAtt", 0), at(object, "Fn::GetAtt", 1))
+	case object["Fn::Sub"] != nil:
+		return object["Fn::Sub"]
+	case object["Fn::Join"] != nil:
+		var parts []string
+		for _, part := range list(at(object, "Fn::Join", 1)) {
+			parts = append(parts, fmt.Sprint(readable(part)))
+		}
+		return strings.Join(parts, at(object, "Fn::Join", 0).(string))
+	}
+	result := map[string]any{}
+	for key, value := range object {
+		result[key] = readable(value)
+	}
+	return result
+}
+
+// list is a value that IAM and CloudFormation allow as one or as several.
+func list(value any) []any {
+	switch value := value.(type) {
+	case nil:
+		return nil
+	case []any:
+		return value
+	}
+	return []any{value}
+}

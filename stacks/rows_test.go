@@ -1,0 +1,407 @@
+package stacks_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"flask-on-fargate/config"
+)
+
+// Each test below shows one row, or a few, of what this project promises, on the templates of the shipped environments.
+// The rows are in docs/architecture.md.
+
+func forEachShipped(t *testing.T, test func(t *testing.T, env environment, cfg config.Environment)) {
+	for _, name := range shipped {
+		t.Run(name, func(t *testing.T) { test(t, decode(t, name), load(t, name)) })
+	}
+}
+
+// want fails unless the value found at a path of a resource's properties has the wanted JSON.
+func want(t *testing.T, r resource, wanted any, path ...any) {
+	t.Helper()
+	if got := text(at(r.Properties, path...)); got != text(wanted) {
+		t.Errorf("%s: %v is %s, want %s", r.ID, path, got, text(wanted))
+	}
+}
+
+func TestNetwork(t *testing.T) {
+	forEachShipped(t, func(t *testing.T, env environment, cfg config.Environment) {
+		vpc := env.one(t, "AWS::EC2::VPC")
+		want(t, vpc, cfg.Network.CIDR, "CidrBlock")
+		want(t, vpc, true, "EnableDnsHostnames")
+		want(t, vpc, true, "EnableDnsSupport")
+
+		if got := len(env.all("AWS::EC2::Subnet")); got != 4 {
+			t.Errorf("%d subnets, want 4", got)
+		}
+		for _, kind := range []string{"Public", "Private"} {
+			zones := map[string]bool{}
+			for i := range 2 {
+				subnet := env.byPath(t, fmt.Sprintf("Network/%sSubnet%d/Subnet", kind, i+1))
+				zones[text(subnet.Properties["AvailabilityZone"])] = true
+				want(t, subnet, false, "MapPublicIpOnLaunch")
+			}
+			if len(zones) != 2 {
+				t.Errorf("the %s subnets are in the zones %v, want two", kind, zones)
+			}
+		}
+	})
+}
+
+func TestRoutesLeadPublicSubnetsToTheInternetGatewayAndPrivateOnesToNAT(t *testing.T) {
+	forEachShipped(t, func(t *testing.T, env environment, cfg config.Environment) {
+		gateway := env.one(t, "AWS::EC2::InternetGateway")
+		nats := env.all("AWS::EC2::NatGateway")
+		if len(nats) != cfg.Network.NatGateways {
+			t.Errorf("%d NAT gateways, want %d", len(nats), cfg.Network.NatGateways)
+		}
+		for _, nat := range nats {
+			subnet := env.Resources[references(nat.Properties["SubnetId"])[0]]
+			if !strings.Contains(subnet.ID, "PublicSubnet") {
+				t.Errorf("%s is in %s, want a public subnet", nat.ID, subnet.ID)
+			}
+			address := env.Resources[references(nat.Properties["AllocationId"])[0]]
+			if address.Type != "AWS::EC2::EIP" {
+				t.Errorf("%s has the address %s, want an Elastic IP", nat.ID, address.ID)
+			}
+		}
+		for _, route := range env.all("AWS::EC2::Route") {
+			want(t, route, "0.0.0.0/0", "DestinationCidrBlock")
+			if strings.Contains(route.ID, "Public") {
+				want(t, route, map[string]any{"Ref": gateway.ID}, "GatewayId")
+			} else if target := references(route.Properties["NatGatewayId"]); len(target) != 1 || env.Resources[target[0]].Type != "AWS::EC2::NatGateway" {
+				t.Errorf("%s leads to %v, want a NAT gateway", route.ID, target)
+			}
+		}
+		if got := len(env.all("AWS::EC2::Route")); got != 4 {
+			t.Errorf("%d default routes, want one for each of 4 subnets", got)
+		}
+		endpoint := env.one(t, "AWS::EC2::VPCEndpoint")
+		want(t, endpoint, "Gateway", "VpcEndpointType")
+		if got := readable(endpoint.Properties["ServiceName"]); got != "com.amazonaws.${AWS::Region}.s3" {
+			t.Errorf("the endpoint is for %v, want S3", got)
+		}
+		if got := endpoint.Properties["RouteTableIds"].([]any); len(got) != 2 {
+			t.Errorf("the S3 endpoint is in %d route tables, want the two private ones", len(got))
+		}
+	})
+}
+
+func TestLoadBalancer(t *testing.T) {
+	forEachShipped(t, func(t *testing.T, env environment, cfg config.Environment) {
+		balancer := env.one(t, "AWS::ElasticLoadBalancingV2::LoadBalancer")
+		want(t, balancer, "internet-facing", "Scheme")
+		want(t, balancer, "application", "Type")
+		for _, subnet := range references(balancer.Properties["Subnets"]) {
+			if !strings.Contains(subnet, "PublicSubnet") {
+				t.Errorf("the load balancer is in %s, want public subnets", subnet)
+			}
+		}
+		listener := env.one(t, "AWS::ElasticLoadBalancingV2::Listener")
+		want(t, listener, 80, "Port")
+		want(t, listener, "HTTP", "Protocol")
+		group := env.one(t, "AWS::ElasticLoadBalancingV2::TargetGroup")
+		want(t, listener, map[string]any{"Ref": group.ID}, "DefaultActions", 0, "TargetGroupArn")
+		want(t, group, "ip", "TargetType")
+		want(t, group, cfg.Service.ContainerPort, "Port")
+		want(t, group, cfg.Service.HealthCheckPath, "HealthCheckPath")
+		want(t, group, cfg.Service.HealthCheckCodes, "Matcher", "HttpCode")
+		want(t, group, 10, "HealthCheckIntervalSeconds")
+		want(t, group, 2, "HealthyThresholdCount")
+		if attributes := text(group.Properties["TargetGroupAttributes"]); !strings.Contains(attributes, `{"Key":"deregistration_delay.timeout_seconds","Value":"20"}`) {
+			t.Errorf("the deregistration delay is not 20 s: %s", attributes)
+		}
+	})
+}
+
+func applicationTask(t *testing.T, env environment) resource {
+	return env.byPath(t, "Service/TaskDefinition/Resource")
+}
+
+func TestTaskDefinition(t *testing.T) {
+	forEachShipped(t, func(t *testing.T, env environment, cfg config.Environment) {
+		task := applicationTask(t, env)
+		want(t, task, []string{"FARGATE"}, "RequiresCompatibilities")
+		want(t, task, fmt.Sprint(cfg.Service.CPU), "Cpu")
+		want(t, task, fmt.Sprint(cfg.Service.Memory), "Memory")
+		want(t, task, string(cfg.Service.Architecture), "RuntimePlatform", "CpuArchitecture")
+
+		repository := env.one(t, "AWS::ECR::Repository")
+		image := at(task.Properties, "ContainerDefinitions", 0, "Image")
+		if !slices.Contains(references(image), repository.ID) || !strings.HasSuffix(text(image), `":live"]]}`) {
+			t.Errorf("the image is %s, want %s:live", text(image), repository.ID)
+		}
+		want(t, task, "app", "ContainerDefinitions", 0, "Name")
+		want(t, task, 20, "ContainerDefinitions", 0, "StopTimeout")
+		want(t, task, cfg.Service.ContainerPort, "ContainerDefinitions", 0, "PortMappings", 0, "ContainerPort")
+		if got := len(at(task.Properties, "ContainerDefinitions").([]any)); got != 1 {
+			t.Errorf("%d containers, want 1", got)
+		}
+	})
+}
+
+func TestApplicationContract(t *testing.T) {
+	forEachShipped(t, func(t *testing.T, env environment, cfg config.Environment) {
+		task := applicationTask(t, env)
+		database := env.one(t, "AWS::RDS::DBInstance")
+		want(t, task, []any{
+			map[string]any{"Name": "DATABASE_DB_NAME", "Value": cfg.Database.Name},
+			map[string]any{"Name": "DATABASE_HOST", "Value": map[string]any{"Fn::GetAtt": []any{database.ID, "Endpoint.Address"}}},
+			map[string]any{"Name": "PHOTOS_BUCKET", "Value": map[string]any{"Ref": env.one(t, "AWS::S3::Bucket").ID}},
+		}, "ContainerDefinitions", 0, "Environment")
+
+		attachment := map[string]any{"Ref": env.one(t, "AWS::SecretsManager::SecretTargetAttachment").ID}
+		key := func(name string) any {
+			return map[string]any{"Fn::Join": []any{"", []any{attachment, ":" + name + "::"}}}
+		}
+		want(t, task, []any{
+			map[string]any{"Name": "DATABASE_PASSWORD", "ValueFrom": key("password")},
+			map[string]any{"Name": "DATABASE_USER", "ValueFrom": key("username")},
+			map[string]any{"Name": "FLASK_SECRET", "ValueFrom": map[string]any{"Ref": env.byPath(t, "Data/FlaskSecret/Resource").ID}},
+		}, "ContainerDefinitions", 0, "Secrets")
+	})
+}
+
+func TestConfiguredVariablesAndSecretsReachTheApplication(t *testing.T) {
+	const arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:stripe-AbCdEf"
+	env := decodeTemplates(t, synthesize(t, minimal(func(env *config.Environment) {
+		env.Service.Environment = map[string]string{"LOG_LEVEL": "debug"}
+		env.Service.Secrets = map[string]string{"STRIPE_KEY": arn + ":key::", "WHOLE": arn}
+	})))
+	task := applicationTask(t, env)
+	want(t, task, map[string]any{"Name": "LOG_LEVEL", "Value": "debug"}, "ContainerDefinitions", 0, "Environment", 2)
+	want(t, task, map[string]any{"Name": "STRIPE_KEY", "ValueFrom": arn + ":key::"}, "ContainerDefinitions", 0, "Secrets", 3)
+	want(t, task, map[string]any{"Name": "WHOLE", "ValueFrom": arn}, "ContainerDefinitions", 0, "Secrets", 4)
+	policy := env.byPath(t, "Service/TaskDefinition/ExecutionRole/DefaultPolicy/Resource")
+	if !strings.Contains(text(policy.Properties), `"`+arn+`"`) {
+		t.Errorf("the execution role may not read %s: %s", arn, text(policy.Properties))
+	}
+}
+
+func TestApplicationLogs(t *testing.T) {
+	forEachShipped(t, func(t *testing.T, env environment, cfg config.Environment) {
+		logs := env.byPath(t, "Service/Logs/Resource")
+		want(t, logs, "/ecs/"+cfg.Project+"-"+cfg.Name, "LogGroupName")
+		want(t, logs, cfg.Service.LogRetentionDays, "RetentionInDays")
+		want(t, applicationTask(t, env), map[string]any{"Ref": logs.ID}, "ContainerDefinitions", 0, "LogConfiguration", "Options", "awslogs-group")
+	})
+}
+
+func TestService(t *testing.T) {
+	forEachShipped(t, func(t *testing.T, env environment, cfg config.Environment) {
+		service := env.one(t, "AWS::ECS::Service")
+		want(t, service, map[string]any{"Ref": env.one(t, "AWS::ECS::Cluster").ID}, "Cluster")
+		want(t, service, cfg.Service.DesiredCount, "DesiredCount")
+		want(t, service, true, "EnableExecuteCommand")
+		want(t, service, "DISABLED", "NetworkConfiguration", "AwsvpcConfiguration", "AssignPublicIp")
+		for _, subnet := range references(at(service.Properties, "NetworkConfiguration", "AwsvpcConfiguration", "Subnets")) {
+			if !strings.Contains(subnet, "PrivateSubnet") {
+				t.Errorf("the service is in %s, want private subnets", subnet)
+			}
+		}
+		want(t, service, map[string]any{"Ref": applicationTask(t, env).ID}, "TaskDefinition")
+		want(t, service, map[string]any{"Ref": env.one(t, "AWS::ElasticLoadBalancingV2::TargetGroup").ID}, "LoadBalancers", 0, "TargetGroupArn")
+		want(t, service, "app", "LoadBalancers", 0, "ContainerName")
+		want(t, service, cfg.Service.ContainerPort, "LoadBalancers", 0, "ContainerPort")
+	})
+}
+
+func TestDeploymentSafety(t *testing.T) {
+	forEachShipped(t, func(t *testing.T, env environment, cfg config.Environment) {
+		service := env.one(t, "AWS::ECS::Service")
+		want(t, service, []any{map[string]any{"CapacityProvider": "FARGATE", "Weight": 1}}, "CapacityProviderStrategy")
+		want(t, service, nil, "LaunchType")
+		want(t, env.one(t, "AWS::ECS::Cluster"), []string{"FARGATE"}, "CapacityProviders")
+		want(t, service, map[string]any{
+			"DeploymentCircuitBreaker": map[string]any{
+				"Enable": true, "Rollback": true, "ResetOnHealthyTask": false,
+				"ThresholdConfiguration": map[string]any{"Type": "COUNT", "Value": 3},
+			},
+			"MaximumPercent": 200, "MinimumHealthyPercent": 100,
+		}, "DeploymentConfiguration")
+		want(t, service, "ENABLED", "AvailabilityZoneRebalancing")
+		want(t, service, cfg.Service.HealthCheckGraceSeconds, "HealthCheckGracePeriodSeconds")
+		if id := env.byPath(t, "Service/TaskDefinition/ExecutionRole/DefaultPolicy/Resource").ID; !slices.Contains(service.DependsOn, id) {
+			t.Errorf("the service does not wait for the right to pull its image (%s)", id)
+		}
+	})
+}
+
+func TestDatabase(t *testing.T) {
+	forEachShipped(t, func(t *testing.T, env environment, cfg config.Environment) {
+		database := env.one(t, "AWS::RDS::DBInstance")
+		want(t, database, "mysql", "Engine")
+		want(t, database, cfg.Database.EngineVersion, "EngineVersion")
+		want(t, database, cfg.Database.InstanceClass, "DBInstanceClass")
+		want(t, database, "gp3", "StorageType")
+		want(t, database, fmt.Sprint(cfg.Database.StorageGiB), "AllocatedStorage")
+		want(t, database, true, "StorageEncrypted")
+		want(t, database, false, "PubliclyAccessible")
+		want(t, database, cfg.Database.BackupRetentionDays, "BackupRetentionPeriod")
+		want(t, database, cfg.Database.MultiAZ, "MultiAZ")
+		want(t, database, cfg.Database.Name, "DBName")
+		want(t, database, cfg.Database.User, "MasterUsername")
+		want(t, database, cfg.Retain, "DeletionProtection")
+		for _, subnet := range references(env.one(t, "AWS::RDS::DBSubnetGroup").Properties["SubnetIds"]) {
+			if !strings.Contains(subnet, "PrivateSubnet") {
+				t.Errorf("the database is in %s, want private subnets", subnet)
+			}
+		}
+		parameters := env.one(t, "AWS::RDS::DBParameterGroup")
+		want(t, database, map[string]any{"Ref": parameters.ID}, "DBParameterGroupName")
+		want(t, parameters, map[string]any{"require_secure_transport": "1"}, "Parameters")
+		want(t, parameters, "mysql"+cfg.Database.EngineVersion, "Family")
+	})
+}
+
+func TestDatabaseOptions(t *testing.T) {
+	env := decodeTemplates(t, synthesize(t, minimal(func(env *config.Environment) {
+		env.Database.RequireTLS = false
+		env.Database.AllowMajorUpgrade = true
+		env.NotificationTopicArn = "arn:aws:sns:eu-west-1:123456789012:operators"
+	})))
+	database := env.one(t, "AWS::RDS::DBInstance")
+	want(t, env.one(t, "AWS::RDS::DBParameterGroup"), map[string]any{"require_secure_transport": "0"}, "Parameters")
+	want(t, database, true, "AllowMajorVersionUpgrade")
+	want(t, database, "open-source-rds-extended-support", "EngineLifecycleSupport")
+	events := env.one(t, "AWS::RDS::EventSubscription")
+	want(t, events, "arn:aws:sns:eu-west-1:123456789012:operators", "SnsTopicArn")
+	want(t, events, []any{map[string]any{"Ref": database.ID}}, "SourceIds")
+
+	prod := decode(t, "prod").one(t, "AWS::RDS::DBInstance")
+	want(t, prod, "open-source-rds-extended-support-disabled", "EngineLifecycleSupport")
+}
+
+func TestSecretsAreGeneratedAndNeverWritten(t *testing.T) {
+	forEachShipped(t, func(t *testing.T, env environment, cfg config.Environment) {
+		credentials := env.byPath(t, "Data/Database/Credentials/Resource")
+		// A change of any of these makes a new password.
+		want(t, credentials, map[string]any{
+			"SecretStringTemplate": fmt.Sprintf(`{"username":"%s"}`, cfg.Database.User), "GenerateStringKey": "password",
+			"PasswordLength": 32, "ExcludePunctuation": true, "IncludeSpace": false, "RequireEachIncludedType": true,
+		}, "GenerateSecretString")
+		want(t, env.byPath(t, "Data/FlaskSecret/Resource"), map[string]any{
+			"PasswordLength": 64, "ExcludePunctuation": true, "IncludeSpace": false, "RequireEachIncludedType": true,
+		}, "GenerateSecretString")
+		want(t, env.one(t, "AWS::RDS::DBInstance"), map[string]any{"Fn::Join": []any{"", []any{
+			"{{resolve:secretsmanager:", map[string]any{"Ref": credentials.ID}, ":SecretString:password::}}",
+		}}}, "MasterUserPassword")
+		for _, secret := range env.all("AWS::SecretsManager::Secret") {
+			want(t, secret, nil, "SecretString")
+		}
+	})
+}
+
+func TestBucket(t *testing.T) {
+	forEachShipped(t, func(t *testing.T, env environment, cfg config.Environment) {
+		bucket := env.one(t, "AWS::S3::Bucket")
+		want(t, bucket, nil, "BucketName")
+		want(t, bucket, map[string]any{
+			"BlockPublicAcls": true, "BlockPublicPolicy": true, "IgnorePublicAcls": true, "RestrictPublicBuckets": true,
+		}, "PublicAccessBlockConfiguration")
+		want(t, bucket, "AES256", "BucketEncryption", "ServerSideEncryptionConfiguration", 0, "ServerSideEncryptionByDefault", "SSEAlgorithm")
+		want(t, bucket, 7, "LifecycleConfiguration", "Rules", 0, "AbortIncompleteMultipartUpload", "DaysAfterInitiation")
+		policy := env.one(t, "AWS::S3::BucketPolicy")
+		want(t, policy, "Deny", "PolicyDocument", "Statement", 0, "Effect")
+		want(t, policy, map[string]any{"Bool": map[string]any{"aws:SecureTransport": "false"}}, "PolicyDocument", "Statement", 0, "Condition")
+	})
+}
+
+func TestRepository(t *testing.T) {
+	forEachShipped(t, func(t *testing.T, env environment, cfg config.Environment) {
+		repository := env.one(t, "AWS::ECR::Repository")
+		want(t, repository, true, "ImageScanningConfiguration", "ScanOnPush")
+		want(t, repository, "MUTABLE_WITH_EXCLUSION", "ImageTagMutability")
+		want(t, repository, []any{map[string]any{
+			"ImageTagMutabilityExclusionFilterType": "WILDCARD", "ImageTagMutabilityExclusionFilterValue": "sha-*",
+		}}, "ImageTagMutabilityExclusionFilters")
+		rules := at(repository.Properties, "LifecyclePolicy", "LifecyclePolicyText").(string)
+		order := []string{`"tagPatternList":["live"]`, `"tagPatternList":["seed"]`, `"tagPatternList":["sha-*"],"countType":"imageCountMoreThan","countNumber":20`, `"tagStatus":"untagged"`}
+		last := -1
+		for _, rule := range order {
+			position := strings.Index(rules, rule)
+			if position <= last {
+				t.Errorf("the rule %s is missing or comes too early in %s", rule, rules)
+			}
+			last = position
+		}
+	})
+}
+
+func TestOutputs(t *testing.T) {
+	forEachShipped(t, func(t *testing.T, env environment, cfg config.Environment) {
+		dns := map[string]any{"Fn::GetAtt": []any{env.one(t, "AWS::ElasticLoadBalancingV2::LoadBalancer").ID, "DNSName"}}
+		wanted := map[string]any{
+			"service.AlbDnsName":     dns,
+			"service.ApplicationUrl": map[string]any{"Fn::Join": []any{"", []any{"http://", dns}}},
+			"data.RdsEndpoint":       map[string]any{"Fn::GetAtt": []any{env.one(t, "AWS::RDS::DBInstance").ID, "Endpoint.Address"}},
+			"data.S3BucketName":      map[string]any{"Ref": env.one(t, "AWS::S3::Bucket").ID},
+		}
+		if text(env.Outputs) != text(wanted) {
+			t.Errorf("outputs\n%s\nwant\n%s", text(env.Outputs), text(wanted))
+		}
+	})
+}
+
+func TestTags(t *testing.T) {
+	forEachShipped(t, func(t *testing.T, env environment, cfg config.Environment) {
+		for _, resourceType := range []string{"AWS::EC2::VPC", "AWS::RDS::DBInstance", "AWS::ECS::Service", "AWS::CodeBuild::Project"} {
+			tags := text(env.one(t, resourceType).Properties["Tags"])
+			for key, value := range map[string]string{"project": cfg.Project, "environment": cfg.Name} {
+				if tag := text(map[string]string{"Key": key, "Value": value}); !strings.Contains(tags, tag) {
+					t.Errorf("%s lacks the tag %s: %s", resourceType, tag, tags)
+				}
+			}
+		}
+	})
+}
+
+// What holds data stays when its environment is retained, and everything goes when it is not.
+func TestDataIsKeptOrGoesAsConfigured(t *testing.T) {
+	forEachShipped(t, func(t *testing.T, env environment, cfg config.Environment) {
+		wanted := map[string]string{
+			"AWS::S3::Bucket": "Delete", "AWS::ECR::Repository": "Delete", "AWS::SecretsManager::Secret": "Delete", "AWS::RDS::DBInstance": "Delete",
+		}
+		if cfg.Retain {
+			wanted = map[string]string{
+				"AWS::S3::Bucket": "RetainExceptOnCreate", "AWS::ECR::Repository": "RetainExceptOnCreate",
+				"AWS::SecretsManager::Secret": "RetainExceptOnCreate", "AWS::RDS::DBInstance": "Snapshot",
+			}
+		}
+		for _, r := range env.Resources {
+			policy, holdsData := wanted[r.Type]
+			if holdsData && r.DeletionPolicy != policy {
+				t.Errorf("%s has the deletion policy %q, want %q", r.ID, r.DeletionPolicy, policy)
+			}
+			if !holdsData && r.DeletionPolicy != "" && r.DeletionPolicy != "Delete" {
+				t.Errorf("%s stays after destroy (%s) and holds no data", r.ID, r.DeletionPolicy)
+			}
+		}
+		want(t, env.one(t, "AWS::RDS::DBInstance"), !cfg.Retain, "DeleteAutomatedBackups")
+		if emptied := len(env.all("Custom::S3AutoDeleteObjects")) == 1; emptied == cfg.Retain {
+			t.Errorf("the bucket is emptied on destroy: %v, with retain: %v", emptied, cfg.Retain)
+		}
+		want(t, env.one(t, "AWS::ECR::Repository"), !cfg.Retain, "EmptyOnDelete")
+	})
+}
+
+// Whatever writes logs has a declared group: one that it makes for itself stays after destroy.
+func TestEveryFunctionAndBuildHasADeclaredLogGroup(t *testing.T) {
+	forEachShipped(t, func(t *testing.T, env environment, cfg config.Environment) {
+		for _, function := range env.all("AWS::Lambda::Function") {
+			group := references(at(function.Properties, "LoggingConfig", "LogGroup"))
+			if len(group) != 1 || env.Resources[group[0]].Type != "AWS::Logs::LogGroup" {
+				t.Errorf("%s has no log group of its own: %v", function.ID, group)
+			}
+		}
+		build := env.one(t, "AWS::CodeBuild::Project")
+		if group := references(at(build.Properties, "LogsConfig", "CloudWatchLogs", "GroupName")); len(group) != 1 {
+			t.Errorf("%s has no log group of its own", build.ID)
+		}
+		if strings.Contains(text(env.all("AWS::IAM::Role")), "AWSLambdaBasicExecutionRole") {
+			t.Error("a role may create log groups")
+		}
+	})
+}

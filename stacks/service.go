@@ -1,0 +1,163 @@
+package stacks
+
+import (
+	"maps"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-cdk-go/awscdk/v2"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsec2"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsecr"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsecs"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsiam"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awss3"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awssecretsmanager"
+	"github.com/aws/constructs-go/constructs/v10"
+	"github.com/aws/jsii-runtime-go"
+
+	"flask-on-fargate/config"
+	"flask-on-fargate/constructs/bucket"
+	"flask-on-fargate/constructs/database"
+	"flask-on-fargate/constructs/loggroup"
+	"flask-on-fargate/constructs/repository"
+	"flask-on-fargate/constructs/schemainit"
+	"flask-on-fargate/constructs/webservice"
+	"flask-on-fargate/internal/platform"
+)
+
+// ServiceStackProps configures [NewServiceStack]. All are required.
+type ServiceStackProps struct {
+	VPC         awsec2.IVpc
+	Repository  awsecr.IRepository
+	Bucket      awss3.IBucket
+	Database    *database.Database
+	FlaskSecret awssecretsmanager.ISecret
+}
+
+// ServiceStack holds what runs: the cluster and the application's service behind its load balancer.
+type ServiceStack struct {
+	Stack   awscdk.Stack
+	Service awsecs.FargateService
+}
+
+// NewServiceStack defines the stack <project>-<env>-service under scope.
+func NewServiceStack(scope constructs.Construct, env config.Environment, props ServiceStackProps) *ServiceStack {
+	stack := newStack(scope, "Service", env, "service", "ECS cluster, load balancer and the application's service")
+	cluster := newCluster(stack, props)
+	tasks, databaseAccess := newTasksSecurityGroup(stack, props)
+	schema := schemainit.New(stack, "SchemaInit", schemainit.Props{
+		VPC:              props.VPC,
+		Cluster:          cluster,
+		SecurityGroup:    tasks,
+		DatabaseAccess:   databaseAccess,
+		Database:         props.Database,
+		DatabaseName:     env.Database.Name,
+		EngineVersion:    env.Database.EngineVersion,
+		Repository:       props.Repository,
+		Architecture:     platform.Architecture(env.Service.Architecture),
+		Family:           env.Project + "-" + env.Name + "-schema",
+		LogGroupName:     "/ecs/" + env.Project + "-" + env.Name + "-schema",
+		LogRetentionDays: env.Service.LogRetentionDays,
+	})
+	logs := loggroup.New(stack, "Logs", loggroup.Props{
+		Name:          "/ecs/" + env.Project + "-" + env.Name,
+		RetentionDays: env.Service.LogRetentionDays,
+	})
+	web := webservice.New(stack, "Web", webservice.Props{
+		Cluster:          cluster,
+		SecurityGroup:    tasks,
+		LogGroup:         logs,
+		Image:            awsecs.ContainerImage_FromEcrRepository(props.Repository, jsii.String(repository.Live)),
+		Family:           env.Project + "-" + env.Name,
+		Architecture:     platform.Architecture(env.Service.Architecture),
+		CPU:              env.Service.CPU,
+		MemoryMiB:        env.Service.Memory,
+		DesiredCount:     env.Service.DesiredCount,
+		ContainerPort:    env.Service.ContainerPort,
+		HealthCheckPath:  env.Service.HealthCheckPath,
+		HealthCheckCodes: env.Service.HealthCheckCodes,
+		HealthCheckGrace: time.Duration(env.Service.HealthCheckGraceSeconds) * time.Second,
+		Environment:      environmentVariables(env, props),
+		Secrets:          secrets(stack, env, props),
+		Permissions:      []awsiam.PolicyStatement{bucket.AllowObjects(props.Bucket)},
+	})
+	waitFor(web.Service, schema.Resource)
+
+	output(stack, "AlbDnsName", "DNS name of the load balancer", web.LoadBalancer.LoadBalancerDnsName())
+	output(stack, "ApplicationUrl", "URL of the application", jsii.String("http://"+*web.LoadBalancer.LoadBalancerDnsName()))
+	return &ServiceStack{Stack: stack, Service: web.Service}
+}
+
+func newCluster(stack awscdk.Stack, props ServiceStackProps) awsecs.Cluster {
+	cluster := awsecs.NewCluster(stack, jsii.String("Cluster"), &awsecs.ClusterProps{
+		Vpc: props.VPC,
+		// An account's own default could switch it on, and its log group would outlive the stack.
+		ContainerInsightsV2: awsecs.ContainerInsights_DISABLED,
+		// The default gives every task role the right to write any log group.
+		ExecuteCommandConfiguration: &awsecs.ExecuteCommandConfiguration{Logging: awsecs.ExecuteCommandLogging_NONE},
+	})
+	// The L2 associates the provider by a resource of its own, which nothing makes the service wait for, at creation or at
+	// deletion. As a property of the cluster it is there before any service.
+	cluster.Node().DefaultChild().(awsecs.CfnCluster).SetCapacityProviders(jsii.Strings("FARGATE"))
+	return cluster
+}
+
+// newTasksSecurityGroup defines the group of everything that runs the application's image, and lets it into the database.
+// It is defined here, not by the load-balanced service, because the schema task uses it before there is a service.
+func newTasksSecurityGroup(stack awscdk.Stack, props ServiceStackProps) (awsec2.SecurityGroup, constructs.IDependable) {
+	group := awsec2.NewSecurityGroup(stack, jsii.String("TasksSecurityGroup"), &awsec2.SecurityGroupProps{
+		Vpc:         props.VPC,
+		Description: jsii.String("Tasks: the port of the application, from the load balancer"),
+	})
+	databaseAccess := awsec2.NewCfnSecurityGroupIngress(stack, jsii.String("TasksToDatabase"), &awsec2.CfnSecurityGroupIngressProps{
+		Description:           jsii.String("MySQL from the tasks"),
+		GroupId:               props.Database.SecurityGroup.SecurityGroupId(),
+		SourceSecurityGroupId: group.SecurityGroupId(),
+		IpProtocol:            jsii.String("tcp"),
+		FromPort:              jsii.Number(database.Port),
+		ToPort:                jsii.Number(database.Port),
+	})
+	return group, databaseAccess
+}
+
+// waitFor makes the service itself, and nothing else of its construct, wait for the schema: the task needs the service's
+// neighbours, so that a dependency of the whole construct would be a cycle that only CloudFormation reports.
+func waitFor(service awsecs.FargateService, schema awscdk.CustomResource) {
+	service.Node().DefaultChild().(awscdk.CfnResource).AddResourceDependency(schema.Node().DefaultChild().(awscdk.CfnResource), nil)
+}
+
+// environmentVariables is the application's contract, then what the configuration adds.
+func environmentVariables(env config.Environment, props ServiceStackProps) map[string]string {
+	variables := map[string]string{
+		"DATABASE_HOST":    *props.Database.Instance.DbInstanceEndpointAddress(),
+		"DATABASE_DB_NAME": env.Database.Name,
+		"PHOTOS_BUCKET":    *props.Bucket.BucketName(),
+	}
+	maps.Copy(variables, env.Service.Environment)
+	return variables
+}
+
+// secrets is the application's contract, then what the configuration adds. ECS reads the values when a task starts.
+func secrets(stack awscdk.Stack, env config.Environment, props ServiceStackProps) map[string]awsecs.Secret {
+	values := map[string]awsecs.Secret{
+		"DATABASE_USER":     awsecs.Secret_FromSecretsManager(props.Database.Credentials, jsii.String("username")),
+		"DATABASE_PASSWORD": awsecs.Secret_FromSecretsManager(props.Database.Credentials, jsii.String("password")),
+		"FLASK_SECRET":      awsecs.Secret_FromSecretsManager(props.FlaskSecret, nil),
+	}
+	given := constructs.NewConstruct(stack, jsii.String("Secrets"))
+	for name, reference := range env.Service.Secrets {
+		values[name] = givenSecret(given, name, reference)
+	}
+	return values
+}
+
+// givenSecret imports a secret by its ARN, which one key of a JSON secret may follow: arn:…:secret:name-AbCdEf:key::
+func givenSecret(scope constructs.Construct, name, reference string) awsecs.Secret {
+	parts := strings.Split(reference, ":")
+	arn, key := strings.Join(parts[:7], ":"), ""
+	if len(parts) > 7 {
+		key = parts[7]
+	}
+	secret := awssecretsmanager.Secret_FromSecretCompleteArn(scope, jsii.String(name), jsii.String(arn))
+	return awsecs.Secret_FromSecretsManager(secret, optional(key))
+}
