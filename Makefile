@@ -27,6 +27,31 @@ synth: app ## Synthesize the environment ENV [dev] into cdk.out/ and summarize i
 .PHONY: test
 test: app ## Run every test that needs no server
 	CDK_VALIDATION=false go test ./...
+	@echo 'go -C sql/enginetest test ./...   (the first time this compiles an SQL engine: two to four minutes)'
+	@go -C sql/enginetest test ./...
+
+.PHONY: check
+check: app ## Check formatting, vet, and that go.mod and the generated files are in step
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "run gofmt -w on: $$unformatted"; exit 1; }
+	go vet ./...
+	go mod tidy -diff
+	go -C sql/enginetest mod tidy -diff
+
+.PHONY: validate
+validate: app ## Validate every environment's templates with AWS's rules, in full
+	go test -tags=validate -run TestValidation -count=1 -v .
+
+.PHONY: schema-test
+schema-test: app mariadb ## Apply the schema to real MariaDB servers by the very command of the task
+	@cdk synth --quiet --context env=dev
+	SCHEMA_TEMPLATE=$$(ls $(CURDIR)/cdk.out/devService*.template.json) go test -tags=schematest -count=1 -parallel=4 ./internal/schematest
+
+# Debian 12's, whose client and server the tests know.
+MARIADB := 1:10.11.*
+.PHONY: mariadb
+mariadb:
+	@command -v mariadbd mariadb-install-db mysql >/dev/null || { echo 'Installing MariaDB $(MARIADB) from Debian (needs root)' >&2; \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends 'mariadb-server-core=$(MARIADB)' 'mariadb-client-core=$(MARIADB)' >/dev/null; }
 
 .PHONY: golden
 golden: app ## Rewrite the golden templates, to be reviewed like code

@@ -175,7 +175,7 @@ type Service struct {
 	//
 	// Allowed: names as in `environment`, and not in both; the full ARN of a secret in the environment's region,
 	// arn:aws:secretsmanager:<region>:<account>:secret:<name>-<6 characters>, or that and :<json key>:<version stage>:<version id>,
-	// each of which may be empty.
+	// each of which may be empty; in quotes then, since YAML takes a colon at the end for a key's.
 	Secrets map[string]string `yaml:"secrets,omitempty"`
 }
 

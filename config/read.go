@@ -173,7 +173,7 @@ func (r *report) syntaxFault(err error) {
 	if at.ContextMsg != "" {
 		problem += fmt.Sprintf(", %s that begins in line %d", at.ContextMsg, at.ContextMark.Line)
 	}
-	r.add(node, "", problem, "Correct the line or the one above it: look at its indentation, its quotes and the space after each colon.")
+	r.add(node, "", problem, "Correct the line or the one above it: look at its indentation, its quotes and the space after each colon. A value that ends in a colon needs quotes.")
 }
 
 // value returns a node as a value of JSON and notes the places of all keys. A scalar stays the text that it is in the file where

@@ -311,4 +311,4 @@ func (s Service) validateSecret(r *report, name, region string) {
 	}
 }
 
-const secretARNAllowed = "Allowed: arn:aws:secretsmanager:<region>:<account>:secret:<name>-<6 characters>, as `aws secretsmanager describe-secret` prints it, and for one key of a JSON secret `:<key>::` after it."
+const secretARNAllowed = "Allowed: arn:aws:secretsmanager:<region>:<account>:secret:<name>-<6 characters>, as `aws secretsmanager describe-secret` prints it, and for one key of a JSON secret `:<key>::` after it, all in quotes."
