@@ -247,9 +247,6 @@ func (r *report) list(n *yaml.Node, s *jsonschema.Schema, key string) (any, bool
 		values = append(values, v)
 		complete = complete && ok
 	}
-	if !complete {
-		r.faulty[key] = true
-	}
 	return values, complete
 }
 

@@ -225,6 +225,12 @@ func TestParseReportsStructure(t *testing.T) {
 				"    Allowed: 1 to 5000, ECS's quota of tasks in a service. To stop the application for a while use `aws ecs update-service --desired-count 0`; the next deploy of the service starts it again.",
 		},
 		{
+			name: "infinity",
+			yaml: requiredKeys + "service: {desiredCount: .inf}\n",
+			want: "config/dev.yaml:6:25: service.desiredCount: \".inf\" is text, not a whole number\n" +
+				"    Allowed: 1 to 5000, ECS's quota of tasks in a service. To stop the application for a while use `aws ecs update-service --desired-count 0`; the next deploy of the service starts it again.",
+		},
+		{
 			name: "number for a boolean",
 			yaml: requiredKeys + "retain: 1\n",
 			want: "config/dev.yaml:6:9: retain: 1 is a number, not a boolean (true or false)\n" +
@@ -309,6 +315,12 @@ func TestParseReportsStructure(t *testing.T) {
 
 func TestParseReportsValues(t *testing.T) {
 	testRefusals(t, []refusal{
+		{
+			name: "project that breaks several rules, as one fault",
+			yaml: strings.Replace(requiredKeys, "flask-app", "A", 1),
+			want: "config/dev.yaml:1:10: project: \"A\" is not allowed\n" +
+				"    Allowed: 2 to 20 lowercase letters, digits and single hyphens, the first a letter, the last no hyphen.",
+		},
 		{
 			name: "project with capitals",
 			yaml: strings.Replace(requiredKeys, "flask-app", "Flask-App", 1),
