@@ -54,7 +54,8 @@ mariadb:
 		apt-get update -qq && apt-get install -y -qq --no-install-recommends 'mariadb-server-core=$(MARIADB)' 'mariadb-client-core=$(MARIADB)' >/dev/null; }
 
 .PHONY: golden
-golden: app ## Rewrite the golden templates, to be reviewed like code
+golden: app ## Rewrite the golden templates and what is generated from the configuration, to be reviewed like code
+	go generate ./config
 	CDK_VALIDATION=false go test ./stacks -run TestTemplatesEqualTheGoldenOnes -count=1 -update
 
 .PHONY: app

@@ -46,6 +46,11 @@ type Environment struct {
 	//
 	// Allowed: the ARN of a standard (not FIFO) topic, arn:aws:sns:<region>:<account>:<name>.
 	NotificationTopicArn string `yaml:"notificationTopicArn,omitempty" jsonschema:"pattern=^arn:aws:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]+$"`
+	// BootstrapKmsKeyArn is the key that encrypts the bootstrap bucket, if the account was bootstrapped with a key of its own
+	// (`cdk bootstrap --bootstrap-kms-key-id`). The schema task must decrypt the SQL files there.
+	//
+	// Allowed: the ARN of a KMS key, arn:aws:kms:<region>:<account>:key/<id>.
+	BootstrapKmsKeyArn string `yaml:"bootstrapKmsKeyArn,omitempty" jsonschema:"pattern=^arn:aws:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$"`
 
 	// Network is the VPC: two availability zones, a public and a private subnet in each.
 	Network Network `yaml:"network"`
@@ -53,6 +58,11 @@ type Environment struct {
 	Database Database `yaml:"database" jsonschema:"required"`
 	// Service is the application on ECS Fargate behind its load balancer.
 	Service Service `yaml:"service"`
+}
+
+// FullName is <project>-<env>. It begins the names of the stacks and of whatever else has a name of its own.
+func (e Environment) FullName() string {
+	return e.Project + "-" + e.Name
 }
 
 // Network configures the VPC: two availability zones, a public and a private subnet in each.

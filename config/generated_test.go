@@ -24,6 +24,7 @@ var example = Environment{
 	Account:              "123456789012",
 	Region:               "us-east-1",
 	Tags:                 map[string]string{"team": "web"},
+	BootstrapKmsKeyArn:   "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab",
 	NotificationTopicArn: "arn:aws:sns:us-east-1:123456789012:alerts",
 	Network:              Network{AvailabilityZones: []string{"us-east-1a", "us-east-1b"}},
 	Database:             Database{Name: "flaskdb", User: "admin"},

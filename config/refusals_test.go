@@ -132,7 +132,7 @@ func TestParseReportsStructure(t *testing.T) {
 			name: "unknown section near nothing",
 			yaml: requiredKeys + "pipeline: {branch: main}\n",
 			want: "config/dev.yaml:6:1: pipeline: unknown key\n" +
-				"    Known in the file: account, database, network, notificationTopicArn, project, region, retain, service, tags.",
+				"    Known in the file: account, bootstrapKmsKeyArn, database, network, notificationTopicArn, project, region, retain, service, tags.",
 		},
 		{
 			name: "duplicate key",
@@ -472,10 +472,22 @@ func TestParseReportsValues(t *testing.T) {
 				"    RDS announces to topics of its own region only: name a topic in us-east-1.",
 		},
 		{
+			name: "bootstrap key in another region",
+			yaml: requiredKeys + "bootstrapKmsKeyArn: arn:aws:kms:eu-west-1:123456789012:key/1234abcd\n",
+			want: "config/dev.yaml:6:21: bootstrapKmsKeyArn: \"arn:aws:kms:eu-west-1:123456789012:key/1234abcd\" is in eu-west-1, the environment in us-east-1\n" +
+				"    The bootstrap bucket and its key are in the environment's region: name the key in us-east-1.",
+		},
+		{
+			name: "bootstrap key by its alias",
+			yaml: requiredKeys + "bootstrapKmsKeyArn: alias/cdk\n",
+			want: "config/dev.yaml:6:21: bootstrapKmsKeyArn: \"alias/cdk\" is not allowed\n" +
+				"    Allowed: the ARN of a KMS key, arn:aws:kms:<region>:<account>:key/<id>.",
+		},
+		{
 			name: "topic in another account",
 			yaml: requiredKeys + "account: 210987654321\nnotificationTopicArn: arn:aws:sns:us-east-1:123456789012:alerts\n",
 			want: "config/dev.yaml:7:23: notificationTopicArn: \"arn:aws:sns:us-east-1:123456789012:alerts\" is in the account 123456789012, the environment in 210987654321\n" +
-				"    Name a topic of the account 210987654321.",
+				"    Name one of the account 210987654321.",
 		},
 		{
 			name: "cidr that is an address",

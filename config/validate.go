@@ -16,7 +16,8 @@ import (
 func (e Environment) validate(r *report) {
 	e.validateStackNames(r)
 	e.validateTags(r)
-	e.validateTopic(r)
+	e.validateHere(r, "notificationTopicArn", e.NotificationTopicArn, "RDS announces to topics of its own region only: name a topic in %s.")
+	e.validateHere(r, "bootstrapKmsKeyArn", e.BootstrapKmsKeyArn, "The bootstrap bucket and its key are in the environment's region: name the key in %s.")
 	e.Network.validate(r, e.Region)
 	e.Database.validate(r)
 	e.Service.validate(r, e.Region)
@@ -28,7 +29,7 @@ func (e Environment) validate(r *report) {
 const maxConnectionName = 32
 
 func (e Environment) validateStackNames(r *report) {
-	name := e.Project + "-" + e.Name
+	name := e.FullName()
 	if r.judgeable("project") && len(name) > maxConnectionName {
 		r.fault("project",
 			fmt.Sprintf("%q and the environment's name make %q, %d characters long", e.Project, name, len(name)),
@@ -78,19 +79,19 @@ func (e Environment) validateTags(r *report) {
 
 const tagCharactersAllowed = "Allowed: letters, digits, spaces and _ . : / = + - @"
 
-func (e Environment) validateTopic(r *report) {
-	const key = "notificationTopicArn"
-	if e.NotificationTopicArn == "" {
+// validateHere checks that arn, arn:aws:<service>:<region>:<account>:…, is of the environment's region and account. Remedy says
+// of which region it must be.
+func (e Environment) validateHere(r *report, key, arn, remedy string) {
+	if arn == "" {
 		return
 	}
-	parts := strings.Split(e.NotificationTopicArn, ":") // arn:aws:sns:<region>:<account>:<name>
+	parts := strings.Split(arn, ":")
 	if r.judgeable("region") && parts[3] != e.Region {
-		r.fault(key, fmt.Sprintf("%q is in %s, the environment in %s", e.NotificationTopicArn, parts[3], e.Region),
-			fmt.Sprintf("RDS announces to topics of its own region only: name a topic in %s.", e.Region))
+		r.fault(key, fmt.Sprintf("%q is in %s, the environment in %s", arn, parts[3], e.Region), fmt.Sprintf(remedy, e.Region))
 	}
 	if r.judgeable("account") && e.Account != "" && parts[4] != e.Account {
-		r.fault(key, fmt.Sprintf("%q is in the account %s, the environment in %s", e.NotificationTopicArn, parts[4], e.Account),
-			fmt.Sprintf("Name a topic of the account %s.", e.Account))
+		r.fault(key, fmt.Sprintf("%q is in the account %s, the environment in %s", arn, parts[4], e.Account),
+			fmt.Sprintf("Name one of the account %s.", e.Account))
 	}
 }
 

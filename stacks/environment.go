@@ -49,7 +49,7 @@ func addTags(scope constructs.Construct, env config.Environment) {
 // a new stack beside the old one.
 func newStack(scope constructs.Construct, id string, env config.Environment, suffix, description string) awscdk.Stack {
 	return awscdk.NewStack(scope, jsii.String(id), &awscdk.StackProps{
-		StackName:   jsii.String(env.Project + "-" + env.Name + "-" + suffix),
+		StackName:   jsii.String(env.FullName() + "-" + suffix),
 		Description: jsii.String(description),
 		Env: &awscdk.Environment{
 			Account: optional(env.Account),

@@ -125,6 +125,15 @@ func TestSchemaTask(t *testing.T) {
 	})
 }
 
+func TestTheSchemaTaskMayDecryptABootstrapBucketWithAKeyOfItsOwn(t *testing.T) {
+	const key = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd"
+	env := decodeTemplates(t, synthesize(t, minimal(func(env *config.Environment) { env.BootstrapKmsKeyArn = key })))
+	role := env.byPath(t, "Service/SchemaInit/Task/TaskRole/Resource").ID
+	if allowed := permissions(env, role); !slices.Contains(allowed, "kms:Decrypt on "+key) {
+		t.Errorf("the task may not decrypt: %v", allowed)
+	}
+}
+
 // The waiter of the framework counts attempts, each of which may take two seconds more than the interval; CloudFormation
 // waits an hour at most. The handler's own deadline must come first, or the real reason is lost.
 func TestSchemaInitTimeOutsNest(t *testing.T) {

@@ -55,12 +55,13 @@ func NewServiceStack(scope constructs.Construct, env config.Environment, props S
 		EngineVersion:    env.Database.EngineVersion,
 		Repository:       props.Repository,
 		Architecture:     platform.Architecture(env.Service.Architecture),
-		Family:           env.Project + "-" + env.Name + "-schema",
-		LogGroupName:     "/ecs/" + env.Project + "-" + env.Name + "-schema",
+		Family:           env.FullName() + "-schema",
+		LogGroupName:     "/ecs/" + env.FullName() + "-schema",
 		LogRetentionDays: env.Service.LogRetentionDays,
+		AssetKeyArn:      env.BootstrapKmsKeyArn,
 	})
 	logs := loggroup.New(stack, "Logs", loggroup.Props{
-		Name:          "/ecs/" + env.Project + "-" + env.Name,
+		Name:          "/ecs/" + env.FullName(),
 		RetentionDays: env.Service.LogRetentionDays,
 	})
 	web := webservice.New(stack, "Web", webservice.Props{
@@ -68,7 +69,7 @@ func NewServiceStack(scope constructs.Construct, env config.Environment, props S
 		SecurityGroup:    tasks,
 		LogGroup:         logs,
 		Image:            awsecs.ContainerImage_FromEcrRepository(props.Repository, jsii.String(repository.Live)),
-		Family:           env.Project + "-" + env.Name,
+		Family:           env.FullName(),
 		Architecture:     platform.Architecture(env.Service.Architecture),
 		CPU:              env.Service.CPU,
 		MemoryMiB:        env.Service.Memory,

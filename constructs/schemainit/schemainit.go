@@ -54,7 +54,7 @@ const (
 //go:embed apply.sh
 var apply string
 
-// Props configures [New]. All are required.
+// Props configures [New]. All but AssetKeyArn are required.
 type Props struct {
 	VPC              awsec2.IVpc
 	Cluster          awsecs.ICluster
@@ -68,6 +68,8 @@ type Props struct {
 	Family           string // of the task definition
 	LogGroupName     string
 	LogRetentionDays int
+
+	AssetKeyArn string // default: the bootstrap bucket has no KMS key of its own
 }
 
 // SchemaInit runs the schema task whenever the SQL files, the engine or the database change, waits for its exit code, and
@@ -122,6 +124,12 @@ func newTask(scope constructs.Construct, props Props, logs awslogs.ILogGroup, sq
 		Actions:   jsii.Strings("s3:GetObject"),
 		Resources: &[]*string{sql.Bucket().ArnForObjects(sql.S3ObjectKey())},
 	}))
+	if props.AssetKeyArn != "" {
+		task.AddToTaskRolePolicy(awsiam.NewPolicyStatement(&awsiam.PolicyStatementProps{
+			Actions:   jsii.Strings("kms:Decrypt"),
+			Resources: jsii.Strings(props.AssetKeyArn),
+		}))
+	}
 	logging := awsecs.LogDriver_AwsLogs(&awsecs.AwsLogDriverProps{LogGroup: logs, StreamPrefix: jsii.String(volume)})
 
 	fetch := task.AddContainer(jsii.String(FetchContainer), &awsecs.ContainerDefinitionOptions{
