@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
@@ -76,7 +77,7 @@ func fetch(ctx context.Context, src source, dir string, log io.Writer) error {
 
 // download copies an object of at most limit bytes to w, and returns its size.
 func download(ctx context.Context, src source, w io.Writer, limit int64) (int64, error) {
-	cfg, err := config.LoadDefaultConfig(ctx)
+	cfg, err := config.LoadDefaultConfig(ctx, config.WithRetryer(newRetryer))
 	if err != nil {
 		return 0, err
 	}
@@ -106,6 +107,19 @@ func download(ctx context.Context, src source, w io.Writer, limit int64) (int64,
 		return 0, tooLarge
 	}
 	return size, nil
+}
+
+// maxBackoff bounds the wait between two attempts; tests shorten it.
+var maxBackoff = 20 * time.Second
+
+// newRetryer also retries a refusal, for about half a minute: a role or policy that was just made is not known everywhere
+// for some seconds (https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html#troubleshoot_general_eventual-consistency).
+func newRetryer() aws.Retryer {
+	return retry.NewStandard(func(o *retry.StandardOptions) {
+		o.MaxAttempts = 8
+		o.MaxBackoff = maxBackoff
+		o.Retryables = append(o.Retryables, retry.RetryableErrorCode{Codes: map[string]struct{}{"AccessDenied": {}}})
+	})
 }
 
 // unpack writes the files of a zip archive below root, readable for everyone, and returns their number.

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 type entry struct {
@@ -123,18 +124,34 @@ func TestFetchAgainReplacesItsFilesOnly(t *testing.T) {
 	}
 }
 
+func TestMain(m *testing.M) {
+	maxBackoff = time.Millisecond
+	os.Exit(m.Run())
+}
+
 func TestFetchRetriesWhatPasses(t *testing.T) {
 	archive := zipOf(t, entry{"init.sql", "", 0o644})
-	attempts := 0
-	code, said := fetchFrom(t, t.TempDir(), func(w http.ResponseWriter, _ *http.Request) {
-		if attempts++; attempts == 1 {
-			w.WriteHeader(http.StatusServiceUnavailable)
-			return
-		}
-		w.Write(archive)
-	})
-	if code != 0 || attempts != 2 {
-		t.Errorf("exit code %d after %d attempts, %s", code, attempts, said)
+	for fault, answer := range map[string]struct {
+		status int
+		body   string
+	}{
+		"S3 is busy":                           {http.StatusServiceUnavailable, ""},
+		"the role is not known everywhere yet": {http.StatusForbidden, "<Error><Code>AccessDenied</Code></Error>"},
+	} {
+		t.Run(fault, func(t *testing.T) {
+			attempts := 0
+			code, said := fetchFrom(t, t.TempDir(), func(w http.ResponseWriter, _ *http.Request) {
+				if attempts++; attempts < 5 {
+					w.WriteHeader(answer.status)
+					io.WriteString(w, answer.body)
+					return
+				}
+				w.Write(archive)
+			})
+			if code != 0 || attempts != 5 {
+				t.Errorf("exit code %d after %d attempts, %s", code, attempts, said)
+			}
+		})
 	}
 }
 
