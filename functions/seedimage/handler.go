@@ -14,6 +14,8 @@ import (
 	"github.com/aws/aws-lambda-go/lambdacontext"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"flask-on-fargate/internal/registry"
 )
 
 // Tags that this resource keeps.
@@ -31,7 +33,7 @@ const maxReason = 1000
 
 // handler answers the events of Custom::SeedImage.
 type handler struct {
-	ecr        authorizer
+	ecr        registry.Authorizer
 	programDir string // holds seed-amd64 and seed-arm64
 	backoff    remote.Backoff
 	log        *slog.Logger
@@ -87,19 +89,19 @@ func (h *handler) ensure(ctx context.Context, p properties, log *slog.Logger) (s
 	if seed, err = index.Digest(); err != nil {
 		return seed, live, err
 	}
-	repo, err := connect(ctx, h.ecr, p.RepositoryName, h.backoff, log)
+	repo, err := registry.Connect(ctx, h.ecr, p.RepositoryName, registry.Options{Backoff: h.backoff, RetryDenied: true, Log: log})
 	if err != nil {
 		return seed, live, err
 	}
 
 	// seed first: live then needs no upload. So little time passes between reading and writing it, in which a release
 	// could move it to an application's image.
-	if err := repo.push(ctx, seedTag, index); err != nil {
+	if err := repo.Push(ctx, seedTag, index); err != nil {
 		return seed, live, err
 	}
 	log.Info("pushed", "tag", seedTag, "digest", seed.String(), "why", "always at the deployed program's version")
 
-	current, err := repo.inspect(liveTag)
+	current, err := repo.Inspect(liveTag)
 	if err != nil {
 		return seed, live, err
 	}
@@ -107,19 +109,19 @@ func (h *handler) ensure(ctx context.Context, p properties, log *slog.Logger) (s
 	switch {
 	case current == nil:
 		why = "the repository had no live image"
-	case !current.placeholder:
+	case !current.Placeholder:
 		if err := fits(current, p); err != nil {
 			return seed, live, err
 		}
-		log.Info("left untouched", "tag", liveTag, "digest", current.digest.String(), "why", "an application's image")
-		return seed, current.digest, nil
-	case current.digest == seed:
+		log.Info("left untouched", "tag", liveTag, "digest", current.Digest.String(), "why", "an application's image")
+		return seed, current.Digest, nil
+	case current.Digest == seed:
 		log.Info("left untouched", "tag", liveTag, "digest", seed.String(), "why", "the placeholder at this version and port")
 		return seed, seed, nil
 	default:
 		why = "the placeholder had another version or port"
 	}
-	if err := repo.push(ctx, liveTag, index); err != nil {
+	if err := repo.Push(ctx, liveTag, index); err != nil {
 		return seed, live, err
 	}
 	log.Info("pushed", "tag", liveTag, "digest", seed.String(), "why", why)
@@ -127,17 +129,17 @@ func (h *handler) ensure(ctx context.Context, p properties, log *slog.Logger) (s
 }
 
 // fits tells why a task of the configured architecture could not run the application's image.
-func fits(live *taggedImage, p properties) error {
-	if live.runsOn(goarch[p.Architecture]) {
+func fits(live *registry.Image, p properties) error {
+	if live.RunsOn(goarch[p.Architecture]) {
 		return nil
 	}
 	var has []string
-	for _, platform := range live.platforms {
+	for _, platform := range live.Platforms {
 		has = append(has, platform.String())
 	}
 	return fmt.Errorf("the image %s:%s (%s) does not run on service.architecture %s: it has [%s], but no linux/%s; "+
 		"release an image that is built for linux/%[6]s first, or set service.architecture back",
-		p.RepositoryName, liveTag, live.digest, p.Architecture, strings.Join(has, " "), goarch[p.Architecture])
+		p.RepositoryName, liveTag, live.Digest, p.Architecture, strings.Join(has, " "), goarch[p.Architecture])
 }
 
 // reason is an error's text on one line and, as JSON, within maxReason. A long one loses its middle: the beginning says

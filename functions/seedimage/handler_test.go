@@ -476,7 +476,7 @@ func TestFaults(t *testing.T) {
 			func(w http.ResponseWriter, r *http.Request) bool {
 				return answer(w, 400, `{"__type":"AccessDeniedException","message":"no identity-based policy allows it"}`)
 			},
-			"no identity-based policy allows it; the function's role needs ecr:GetAuthorizationToken",
+			"no identity-based policy allows it; the caller needs ecr:GetAuthorizationToken",
 		},
 	}
 	for behaviour, test := range tests {
@@ -622,20 +622,6 @@ func TestAnUnusableEndpointIsAClearFailure(t *testing.T) {
 		_, _, err := h.handle(t.Context(), createEvent())
 		if want := fmt.Sprintf("proxyEndpoint is %q", e); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "c2VjcmV0") {
 			t.Errorf("got %v, want %s", err, want)
-		}
-	}
-}
-
-func TestHTTPSEndpointsAreNotDowngraded(t *testing.T) {
-	for e, want := range map[string]string{
-		"https://111111111111.dkr.ecr.eu-central-1.amazonaws.com": "https", "http://registry.example.com:5000": "http",
-	} {
-		repo, err := connect(t.Context(), endpoint(e), repositoryUnderTest, fastBackoff, slog.New(slog.DiscardHandler))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := repo.name.Scheme(); got != want {
-			t.Errorf("%s is spoken to over %s", e, got)
 		}
 	}
 }

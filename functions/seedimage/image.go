@@ -17,11 +17,13 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"flask-on-fargate/internal/registry"
 )
 
-// Labels of our image. The first one marks it as ours, see [isPlaceholder].
+// Labels of our image. The first one marks it as ours.
 const (
-	labelVersion = "flask-on-fargate.seed.version" // the content of the program, both architectures
+	labelVersion = registry.PlaceholderLabel // the content of the program, both architectures
 	labelPort    = "flask-on-fargate.seed.port"
 )
 
@@ -105,11 +107,4 @@ func newImage(program []byte, config v1.ConfigFile) (v1.Image, error) {
 		Layer:   layer,
 		History: v1.History{Created: config.Created, CreatedBy: "flask-on-fargate seedimage"},
 	})
-}
-
-// isPlaceholder tells whether an image is one that newPlaceholder built, at whatever version and port. An application
-// that was built FROM it inherits the labels, but has layers of its own.
-func isPlaceholder(config *v1.ConfigFile) bool {
-	_, labelled := config.Config.Labels[labelVersion]
-	return labelled && len(config.RootFS.DiffIDs) == 1
 }
