@@ -58,6 +58,8 @@ type Environment struct {
 	Database Database `yaml:"database" jsonschema:"required"`
 	// Service is the application on ECS Fargate behind its load balancer.
 	Service Service `yaml:"service"`
+	// Pipeline releases the application.
+	Pipeline Pipeline `yaml:"pipeline"`
 }
 
 // FullName is <project>-<env>. It begins the names of the stacks and of whatever else has a name of its own.
@@ -166,9 +168,9 @@ type Service struct {
 	HealthCheckCodes string `yaml:"healthCheckCodes" jsonschema:"pattern=^[2-4][0-9][0-9](-[2-4][0-9][0-9])?(\\,[2-4][0-9][0-9](-[2-4][0-9][0-9])?)*$"`
 	// HealthCheckGraceSeconds is how long a new task may take to start before failed health checks count.
 	//
-	// Allowed: 0 to 1800. The pipeline waits at most 60 minutes for a deployment, and that must hold the start of the tasks, the
-	// checks, and the way back.
-	HealthCheckGraceSeconds int `yaml:"healthCheckGraceSeconds" jsonschema:"minimum=0,maximum=1800"`
+	// Allowed: 0 to 900. The pipeline waits at most 60 minutes for a deployment, and within them three tasks must have failed
+	// before ECS rolls it back.
+	HealthCheckGraceSeconds int `yaml:"healthCheckGraceSeconds" jsonschema:"minimum=0,maximum=900"`
 	// LogRetentionDays is how long the logs are kept.
 	//
 	// Allowed: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288 or 3653: CloudWatch
@@ -187,6 +189,32 @@ type Service struct {
 	// arn:aws:secretsmanager:<region>:<account>:secret:<name>-<6 characters>, or that and :<json key>:<version stage>:<version id>,
 	// each of which may be empty; in quotes then, since YAML takes a colon at the end for a key's.
 	Secrets map[string]string `yaml:"secrets,omitempty"`
+}
+
+// Pipeline configures the release pipeline: a push to the application's repository is built and deployed.
+type Pipeline struct {
+	// Repository is the application's repository on GitHub. Without it there is no pipeline: release with `bin/infra release`.
+	//
+	// Allowed: <owner>/<name>, as in my-org/my-app.
+	Repository string `yaml:"repository,omitempty" jsonschema:"pattern=^[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+$"`
+	// Branch is the branch whose pushes are released.
+	//
+	// Allowed: the name of a branch, at most 255 characters, without spaces and wildcards.
+	Branch string `yaml:"branch" jsonschema:"minLength=1,maxLength=255,pattern=^[A-Za-z0-9._/-]+$"`
+	// Paths limits the pushes that start the pipeline to those that change one of these files, where one repository holds
+	// more than the application.
+	//
+	// Allowed: 1 to 8 glob patterns of at most 255 characters, as in app/**.
+	Paths []string `yaml:"paths,omitempty" jsonschema:"minItems=1,maxItems=8,uniqueItems=true"`
+	// ConnectionArn is an existing CodeConnections connection to GitHub. Without it the project makes one, whose handshake is to be
+	// completed in the console once.
+	//
+	// Allowed: the ARN of a connection, arn:aws:codeconnections:<region>:<account>:connection/<id>.
+	ConnectionArn string `yaml:"connectionArn,omitempty" jsonschema:"pattern=^arn:aws:(codeconnections|codestar-connections):[a-z0-9-]+:[0-9]{12}:connection/[a-f0-9-]+$"`
+	// Approval asks for a person's approval between build and deployment.
+	//
+	// Allowed: true or false.
+	Approval bool `yaml:"approval"`
 }
 
 // Architecture is a processor architecture, as ECS names it.
@@ -224,6 +252,9 @@ func Default() Environment {
 			HealthCheckCodes:        "200",
 			HealthCheckGraceSeconds: 60,
 			LogRetentionDays:        30,
+		},
+		Pipeline: Pipeline{
+			Branch: "main",
 		},
 	}
 }

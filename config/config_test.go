@@ -273,6 +273,7 @@ func TestShippedEnvironments(t *testing.T) {
 	dev := minimal()
 	dev.Retain = false
 	dev.Service.LogRetentionDays = 7
+	dev.Pipeline.Repository = "my-org/my-app"
 
 	prod := minimal()
 	prod.Name = "prod"
@@ -284,6 +285,8 @@ func TestShippedEnvironments(t *testing.T) {
 	prod.Database.BackupRetentionDays = 30
 	prod.Service.DesiredCount = 2
 	prod.Service.LogRetentionDays = 365
+	prod.Pipeline.Repository = "my-org/my-app"
+	prod.Pipeline.Approval = true
 
 	for _, want := range []Environment{dev, prod} {
 		got, err := Load(".", want.Name)

@@ -32,6 +32,11 @@ var example = Environment{
 		Environment: map[string]string{"LOG_LEVEL": "info"},
 		Secrets:     map[string]string{"STRIPE_KEY": "arn:aws:secretsmanager:us-east-1:123456789012:secret:stripe-AbCdEf:key::"},
 	},
+	Pipeline: Pipeline{
+		Repository:    "my-org/my-app",
+		Paths:         []string{"app/**"},
+		ConnectionArn: "arn:aws:codeconnections:us-east-1:123456789012:connection/aaaabbbb-1111-2222-3333-ccccddddeeee",
+	},
 }
 
 // unescape undoes what encoding/json does for HTML.

@@ -130,9 +130,9 @@ func TestParseReportsStructure(t *testing.T) {
 		},
 		{
 			name: "unknown section near nothing",
-			yaml: requiredKeys + "pipeline: {branch: main}\n",
-			want: "config/dev.yaml:6:1: pipeline: unknown key\n" +
-				"    Known in the file: account, bootstrapKmsKeyArn, database, network, notificationTopicArn, project, region, retain, service, tags.",
+			yaml: requiredKeys + "quota: {branch: main}\n",
+			want: "config/dev.yaml:6:1: quota: unknown key\n" +
+				"    Known in the file: account, bootstrapKmsKeyArn, database, network, notificationTopicArn, pipeline, project, region, retain, service, tags.",
 		},
 		{
 			name: "duplicate key",
@@ -470,6 +470,42 @@ func TestParseReportsValues(t *testing.T) {
 			yaml: requiredKeys + "notificationTopicArn: arn:aws:sns:eu-west-1:123456789012:alerts\n",
 			want: "config/dev.yaml:6:23: notificationTopicArn: \"arn:aws:sns:eu-west-1:123456789012:alerts\" is in eu-west-1, the environment in us-east-1\n" +
 				"    RDS announces to topics of its own region only: name a topic in us-east-1.",
+		},
+		{
+			name: "repository by its URL",
+			yaml: requiredKeys + "pipeline: {repository: 'https://github.com/my-org/my-app'}\n",
+			want: "config/dev.yaml:6:24: pipeline.repository: \"https://github.com/my-org/my-app\" is not allowed\n" +
+				"    Allowed: <owner>/<name>, as in my-org/my-app.",
+		},
+		{
+			name: "branch with a wildcard",
+			yaml: requiredKeys + "pipeline: {branch: 'release/*'}\n",
+			want: "config/dev.yaml:6:20: pipeline.branch: \"release/*\" is not allowed\n" +
+				"    Allowed: the name of a branch, at most 255 characters, without spaces and wildcards.",
+		},
+		{
+			name: "no paths",
+			yaml: requiredKeys + "pipeline: {paths: []}\n",
+			want: "config/dev.yaml:6:19: pipeline.paths: [] is not allowed\n" +
+				"    Allowed: 1 to 8 glob patterns of at most 255 characters, as in app/**.",
+		},
+		{
+			name: "a path that is too long",
+			yaml: requiredKeys + "pipeline: {paths: [" + strings.Repeat("a", 256) + "]}\n",
+			want: "config/dev.yaml:6:20: pipeline.paths[0]: the pattern has 256 characters\n" +
+				"    Allowed: 1 to 8 glob patterns of at most 255 characters, as in app/**.",
+		},
+		{
+			name: "connection of a host that is none",
+			yaml: requiredKeys + "pipeline: {connectionArn: arn:aws:codecommit:us-east-1:123456789012:my-app}\n",
+			want: "config/dev.yaml:6:27: pipeline.connectionArn: \"arn:aws:codecommit:us-east-1:123456789012:my-app\" is not allowed\n" +
+				"    Allowed: the ARN of a connection, arn:aws:codeconnections:<region>:<account>:connection/<id>.",
+		},
+		{
+			name: "connection in another account",
+			yaml: requiredKeys + "account: 210987654321\npipeline: {connectionArn: arn:aws:codeconnections:eu-west-1:123456789012:connection/12ab}\n",
+			want: "config/dev.yaml:7:27: pipeline.connectionArn: \"arn:aws:codeconnections:eu-west-1:123456789012:connection/12ab\" is in the account 123456789012, the environment in 210987654321\n" +
+				"    Name one of the account 210987654321.",
 		},
 		{
 			name: "bootstrap key in another region",
@@ -827,15 +863,15 @@ func TestParseReportsValues(t *testing.T) {
 		},
 		{
 			name: "grace too long",
-			yaml: requiredKeys + "service: {healthCheckGraceSeconds: 1801}\n",
-			want: "config/dev.yaml:6:36: service.healthCheckGraceSeconds: 1801 is not allowed\n" +
-				"    Allowed: 0 to 1800. The pipeline waits at most 60 minutes for a deployment, and that must hold the start of the tasks, the checks, and the way back.",
+			yaml: requiredKeys + "service: {healthCheckGraceSeconds: 901}\n",
+			want: "config/dev.yaml:6:36: service.healthCheckGraceSeconds: 901 is not allowed\n" +
+				"    Allowed: 0 to 900. The pipeline waits at most 60 minutes for a deployment, and within them three tasks must have failed before ECS rolls it back.",
 		},
 		{
 			name: "grace below zero",
 			yaml: requiredKeys + "service: {healthCheckGraceSeconds: -1}\n",
 			want: "config/dev.yaml:6:36: service.healthCheckGraceSeconds: -1 is not allowed\n" +
-				"    Allowed: 0 to 1800. The pipeline waits at most 60 minutes for a deployment, and that must hold the start of the tasks, the checks, and the way back.",
+				"    Allowed: 0 to 900. The pipeline waits at most 60 minutes for a deployment, and within them three tasks must have failed before ECS rolls it back.",
 		},
 		{
 			name: "log retention that CloudWatch Logs does not know",

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -18,6 +19,8 @@ func (e Environment) validate(r *report) {
 	e.validateTags(r)
 	e.validateHere(r, "notificationTopicArn", e.NotificationTopicArn, "RDS announces to topics of its own region only: name a topic in %s.")
 	e.validateHere(r, "bootstrapKmsKeyArn", e.BootstrapKmsKeyArn, "The bootstrap bucket and its key are in the environment's region: name the key in %s.")
+	e.validateConnection(r)
+	e.Pipeline.validate(r)
 	e.Network.validate(r, e.Region)
 	e.Database.validate(r)
 	e.Service.validate(r, e.Region)
@@ -78,6 +81,31 @@ func (e Environment) validateTags(r *report) {
 }
 
 const tagCharactersAllowed = "Allowed: letters, digits, spaces and _ . : / = + - @"
+
+// validateConnection leaves the region free: a connection serves pipelines of other regions too.
+func (e Environment) validateConnection(r *report) {
+	const key = "pipeline.connectionArn"
+	if e.Pipeline.ConnectionArn == "" || e.Account == "" || !r.judgeable(key) || !r.judgeable("account") {
+		return
+	}
+	if account := strings.Split(e.Pipeline.ConnectionArn, ":")[4]; account != e.Account {
+		r.fault(key, fmt.Sprintf("%q is in the account %s, the environment in %s", e.Pipeline.ConnectionArn, account, e.Account),
+			fmt.Sprintf("Name one of the account %s.", e.Account))
+	}
+}
+
+// maxPath is the limit of a file path pattern of a trigger.
+// https://docs.aws.amazon.com/codepipeline/latest/APIReference/API_GitFilePathFilterCriteria.html
+const maxPath = 255
+
+func (p Pipeline) validate(r *report) {
+	for i, path := range p.Paths {
+		if length := utf8.RuneCountInString(path); length < 1 || length > maxPath {
+			r.fault(join("pipeline.paths", strconv.Itoa(i)), fmt.Sprintf("the pattern has %d characters", length),
+				"Allowed: 1 to 8 glob patterns of at most 255 characters, as in app/**.")
+		}
+	}
+}
 
 // validateHere checks that arn, arn:aws:<service>:<region>:<account>:…, is of the environment's region and account. Remedy says
 // of which region it must be.
