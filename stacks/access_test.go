@@ -95,6 +95,10 @@ func TestRolesAllowExactly(t *testing.T) {
 		read := func(secret string) []string {
 			return []string{"secretsmanager:DescribeSecret on " + secret, "secretsmanager:GetSecretValue on " + secret}
 		}
+		service, ecs := env.one(t, "AWS::ECS::Service").ID, "arn:aws:ecs:"+cfg.Region+":"+account+":"
+		artifacts := "${" + id("Pipeline/Artifacts/Resource") + ".Arn}"
+		build := "${" + env.one(t, "AWS::CodeBuild::Project").ID + ".Arn}"
+		connection := "${" + env.one(t, "AWS::CodeConnections::Connection").ID + ".ConnectionArn}"
 		push := []string{
 			"ecr:CompleteLayerUpload on " + repository, "ecr:InitiateLayerUpload on " + repository,
 			"ecr:PutImage on " + repository, "ecr:UploadLayerPart on " + repository,
@@ -102,9 +106,9 @@ func TestRolesAllowExactly(t *testing.T) {
 
 		for role, wanted := range map[string][]string{
 			"Service/TaskDefinition/TaskRole": {
-				"s3:DeleteObject on ${" + env.one(t, "AWS::S3::Bucket").ID + ".Arn}/*",
-				"s3:GetObject on ${" + env.one(t, "AWS::S3::Bucket").ID + ".Arn}/*",
-				"s3:PutObject on ${" + env.one(t, "AWS::S3::Bucket").ID + ".Arn}/*",
+				"s3:DeleteObject on ${" + id("Data/Bucket/Resource") + ".Arn}/*",
+				"s3:GetObject on ${" + id("Data/Bucket/Resource") + ".Arn}/*",
+				"s3:PutObject on ${" + id("Data/Bucket/Resource") + ".Arn}/*",
 				"ssmmessages:CreateControlChannel on *", "ssmmessages:CreateDataChannel on *",
 				"ssmmessages:OpenControlChannel on *", "ssmmessages:OpenDataChannel on *",
 			},
@@ -123,7 +127,22 @@ func TestRolesAllowExactly(t *testing.T) {
 				"logs:GetLogEvents on ${" + id("Service/SchemaInit/Logs/Resource") + ".Arn}",
 			}),
 			"Data/SeedImage/Handler/Role": slices.Concat(pull, push, writeLogs("Data/SeedImage/Handler/Logs/Resource")),
-			"Pipeline/ImageBuild/Role":    slices.Concat(pull, push, writeLogs("Pipeline/ImageBuild/Logs/Resource")),
+			"Pipeline/Pipeline/Role": {
+				"codebuild:BatchGetBuilds on " + build, "codebuild:StartBuild on " + build, "codebuild:StopBuild on " + build,
+				"codeconnections:UseConnection on " + connection, "codestar-connections:UseConnection on " + connection,
+				"ecs:DescribeServices on ${" + service + "}", "ecs:UpdateService on ${" + service + "}", "ecs:DescribeTaskDefinition on *",
+				"ecs:RegisterTaskDefinition on " + ecs + "task-definition/" + name + ":*",
+				"ecs:TagResource on " + ecs + "task-definition/" + name + `:* if {"StringEquals":{"ecs:CreateAction":"RegisterTaskDefinition"}}`,
+				"iam:PassRole on ${" + id("Service/TaskDefinition/ExecutionRole/Resource") + `.Arn} if {"StringEquals":{"iam:PassedToService":"ecs-tasks.amazonaws.com"}}`,
+				"iam:PassRole on ${" + id("Service/TaskDefinition/TaskRole/Resource") + `.Arn} if {"StringEquals":{"iam:PassedToService":"ecs-tasks.amazonaws.com"}}`,
+				"s3:GetBucketAcl on " + artifacts, "s3:GetBucketLocation on " + artifacts, "s3:GetBucketVersioning on " + artifacts,
+				"s3:GetObject on " + artifacts + "/*", "s3:GetObjectVersion on " + artifacts + "/*",
+				"s3:PutObject on " + artifacts + "/*", "s3:PutObjectAcl on " + artifacts + "/*",
+			},
+			"Pipeline/ImageBuild/Role": slices.Concat(pull, push, writeLogs("Pipeline/ImageBuild/Logs/Resource"), []string{
+				"s3:GetBucketAcl on " + artifacts, "s3:GetBucketLocation on " + artifacts,
+				"s3:GetObject on " + artifacts + "/*", "s3:GetObjectVersion on " + artifacts + "/*", "s3:PutObject on " + artifacts + "/*",
+			}),
 		} {
 			slices.Sort(wanted)
 			if diff := cmp.Diff(wanted, permissions(env, id(role+"/Resource"))); diff != "" {

@@ -68,6 +68,7 @@ func NewDataStack(scope constructs.Construct, env config.Environment, props Data
 
 	output(stack, "RdsEndpoint", "Host name of the database, as in DATABASE_HOST", db.Instance.DbInstanceEndpointAddress())
 	output(stack, "S3BucketName", "Name of the application's bucket, as in PHOTOS_BUCKET", photos.BucketName())
+	output(stack, "RepositoryUri", "Image repository of the application", repo.RepositoryUri())
 	return data
 }
 

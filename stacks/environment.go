@@ -30,7 +30,12 @@ func NewEnvironment(scope constructs.Construct, env config.Environment) *Environ
 		Database:    data.Database,
 		FlaskSecret: data.FlaskSecret,
 	})
-	pipeline := NewPipelineStack(scope, env, PipelineStackProps{Repository: data.Repository})
+	pipeline := NewPipelineStack(scope, env, PipelineStackProps{
+		Cluster:    service.Cluster,
+		Service:    service.Service,
+		TaskRoles:  service.TaskRoles,
+		Repository: data.Repository,
+	})
 	addTags(scope, env)
 	addWarnings(data, env)
 	return &Environment{Network: network, Data: data, Service: service, Pipeline: pipeline}

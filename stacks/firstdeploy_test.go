@@ -209,7 +209,9 @@ func inProjectWith(t *testing.T, file, content string) {
 }
 
 func TestAnARM64EnvironmentIsARM64Throughout(t *testing.T) {
-	env := decodeTemplates(t, synthesize(t, minimal(func(env *config.Environment) { env.Service.Architecture = config.ARM64 })))
+	env := decodeTemplates(t, synthesize(t, minimal(func(env *config.Environment) {
+		env.Service.Architecture, env.Pipeline.Repository = config.ARM64, "my-org/my-app"
+	})))
 	for _, task := range env.all("AWS::ECS::TaskDefinition") {
 		want(t, task, "ARM64", "RuntimePlatform", "CpuArchitecture")
 	}

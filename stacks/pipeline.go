@@ -2,35 +2,86 @@ package stacks
 
 import (
 	"github.com/aws/aws-cdk-go/awscdk/v2"
-	"github.com/aws/aws-cdk-go/awscdk/v2/awscodebuild"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awscodeconnections"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsecr"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsecs"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsiam"
 	"github.com/aws/constructs-go/constructs/v10"
+	"github.com/aws/jsii-runtime-go"
 
 	"flask-on-fargate/config"
+	"flask-on-fargate/constructs/bucket"
 	"flask-on-fargate/constructs/imagebuild"
+	"flask-on-fargate/constructs/pipeline"
 	"flask-on-fargate/constructs/webservice"
 	"flask-on-fargate/internal/platform"
 )
 
+// artifactDays is how long a run's artifacts are kept, and so how long one of its stages can be retried.
+const artifactDays = 30
+
 // PipelineStackProps configures [NewPipelineStack]. All are required.
 type PipelineStackProps struct {
+	Cluster    awsecs.ICluster
+	Service    awsecs.FargateService
+	TaskRoles  []awsiam.IRole // of the service's task definition
 	Repository awsecr.IRepository
 }
 
-// PipelineStack holds what releases the application: for now the build of its image.
+// PipelineStack holds what releases the application.
 type PipelineStack struct {
 	Stack awscdk.Stack
-	Build awscodebuild.PipelineProject
 }
 
-// NewPipelineStack defines the stack <project>-<env>-pipeline under scope.
+// NewPipelineStack defines the stack <project>-<env>-pipeline under scope. Without pipeline.repository in the configuration
+// it is empty, and the CDK CLI does not deploy it.
 func NewPipelineStack(scope constructs.Construct, env config.Environment, props PipelineStackProps) *PipelineStack {
-	stack := newStack(scope, "Pipeline", env, "pipeline", "Build of the application's image")
+	stack := newStack(scope, "Pipeline", env, "pipeline", "Releases of the application")
+	if env.Pipeline.Repository != "" {
+		newPipeline(stack, env, props)
+	}
+	declareProviderLogs(stack)
+	return &PipelineStack{Stack: stack}
+}
+
+func newPipeline(stack awscdk.Stack, env config.Environment, props PipelineStackProps) {
+	artifacts := bucket.New(stack, "Artifacts", bucket.Props{ExpirationDays: artifactDays})
 	build := imagebuild.New(stack, "ImageBuild", imagebuild.Props{
+		Artifacts:        artifacts,
 		Repository:       props.Repository,
 		ContainerName:    webservice.ContainerName,
 		Architecture:     platform.Architecture(env.Service.Architecture),
 		LogRetentionDays: env.Service.LogRetentionDays,
 	})
-	return &PipelineStack{Stack: stack, Build: build}
+	p := pipeline.New(stack, "Pipeline", pipeline.Props{
+		ConnectionArn: connection(stack, env),
+		Repository:    env.Pipeline.Repository,
+		Branch:        env.Pipeline.Branch,
+		Paths:         env.Pipeline.Paths,
+		Approval:      env.Pipeline.Approval,
+		Artifacts:     artifacts,
+		Build:         build,
+		Service:       props.Service,
+		Family:        env.FullName(),
+		TaskRoles:     props.TaskRoles,
+		DeployTimeout: deployTimeout(env),
+	})
+	output(stack, "PipelineUrl", "The pipeline in the console", consoleURL(env, "codepipeline/pipelines/"+*p.PipelineName()+"/view"))
+}
+
+// connection returns the ARN of the configured connection to GitHub, or defines one.
+func connection(stack awscdk.Stack, env config.Environment) string {
+	if env.Pipeline.ConnectionArn != "" {
+		return env.Pipeline.ConnectionArn
+	}
+	made := awscodeconnections.NewCfnConnection(stack, jsii.String("Connection"), &awscodeconnections.CfnConnectionProps{
+		ConnectionName: jsii.String(env.FullName()),
+		ProviderType:   jsii.String("GitHub"),
+	})
+	output(stack, "ConnectionUrl", "Complete the handshake of the connection "+env.FullName()+" here, once", consoleURL(env, "settings/connections"))
+	return *made.AttrConnectionArn()
+}
+
+func consoleURL(env config.Environment, page string) *string {
+	return jsii.String("https://" + env.Region + ".console.aws.amazon.com/codesuite/" + page + "?region=" + env.Region)
 }

@@ -6,7 +6,9 @@ import (
 	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
 
+	"flask-on-fargate/constructs/function"
 	"flask-on-fargate/constructs/loggroup"
+	"flask-on-fargate/internal/policy"
 )
 
 // providers are the functions that the library adds to a stack for its own custom resources.
@@ -30,20 +32,15 @@ func declareProviderLogs(stack awscdk.Stack) {
 
 func declareLogs(provider constructs.Construct) {
 	logs := loggroup.New(provider, "Logs", loggroup.Props{RetentionDays: 7})
-	function := provider.Node().FindChild(jsii.String("Handler")).(awscdk.CfnResource)
-	function.AddPropertyOverride(jsii.String("LoggingConfig"), map[string]any{"LogGroup": logs.LogGroupName()})
+	handler := provider.Node().FindChild(jsii.String("Handler")).(awscdk.CfnResource)
+	handler.AddPropertyOverride(jsii.String("LoggingConfig"), map[string]any{"LogGroup": logs.LogGroupName()})
 
 	role := provider.Node().FindChild(jsii.String("Role")).(awscdk.CfnResource)
 	role.AddPropertyDeletionOverride(jsii.String("ManagedPolicyArns"))
 	policy := awsiam.NewCfnRolePolicy(provider, jsii.String("WriteLogs"), &awsiam.CfnRolePolicyProps{
-		RoleName:   role.Ref(),
-		PolicyName: jsii.String("WriteLogs"),
-		PolicyDocument: awsiam.NewPolicyDocument(&awsiam.PolicyDocumentProps{
-			Statements: &[]awsiam.PolicyStatement{awsiam.NewPolicyStatement(&awsiam.PolicyStatementProps{
-				Actions:   jsii.Strings("logs:CreateLogStream", "logs:PutLogEvents"),
-				Resources: &[]*string{logs.LogGroupArn()},
-			})},
-		}),
+		RoleName:       role.Ref(),
+		PolicyName:     jsii.String("WriteLogs"),
+		PolicyDocument: policy.Document(function.AllowLogs(logs)),
 	})
-	function.AddResourceDependency(policy, nil)
+	handler.AddResourceDependency(policy, nil)
 }

@@ -23,6 +23,7 @@ import (
 	"flask-on-fargate/constructs/schemainit"
 	"flask-on-fargate/constructs/webservice"
 	"flask-on-fargate/internal/platform"
+	"flask-on-fargate/internal/policy"
 )
 
 // ServiceStackProps configures [NewServiceStack]. All are required.
@@ -36,8 +37,10 @@ type ServiceStackProps struct {
 
 // ServiceStack holds what runs: the cluster and the application's service behind its load balancer.
 type ServiceStack struct {
-	Stack   awscdk.Stack
-	Service awsecs.FargateService
+	Stack     awscdk.Stack
+	Cluster   awsecs.ICluster
+	Service   awsecs.FargateService
+	TaskRoles []awsiam.IRole // of the application's task definition
 }
 
 // NewServiceStack defines the stack <project>-<env>-service under scope.
@@ -77,16 +80,18 @@ func NewServiceStack(scope constructs.Construct, env config.Environment, props S
 		ContainerPort:    env.Service.ContainerPort,
 		HealthCheckPath:  env.Service.HealthCheckPath,
 		HealthCheckCodes: env.Service.HealthCheckCodes,
-		HealthCheckGrace: time.Duration(env.Service.HealthCheckGraceSeconds) * time.Second,
+		HealthCheckGrace: healthCheckGrace(env),
 		Environment:      environmentVariables(env, props),
 		Secrets:          secrets(stack, env, props),
-		Permissions:      []awsiam.PolicyStatement{bucket.AllowObjects(props.Bucket)},
+		Permissions:      []policy.Statement{bucket.AllowObjects(props.Bucket)},
 	})
 	waitFor(web.Service, schema.Resource)
 
+	output(stack, "ClusterName", "ECS cluster", cluster.ClusterName())
+	output(stack, "ServiceName", "ECS service of the application", web.Service.ServiceName())
 	output(stack, "AlbDnsName", "DNS name of the load balancer", web.LoadBalancer.LoadBalancerDnsName())
 	output(stack, "ApplicationUrl", "URL of the application", jsii.String("http://"+*web.LoadBalancer.LoadBalancerDnsName()))
-	return &ServiceStack{Stack: stack, Service: web.Service}
+	return &ServiceStack{Stack: stack, Cluster: cluster, Service: web.Service, TaskRoles: web.TaskRoles}
 }
 
 func newCluster(stack awscdk.Stack, props ServiceStackProps) awsecs.Cluster {
@@ -161,4 +166,13 @@ func givenSecret(scope constructs.Construct, name, reference string) awsecs.Secr
 	}
 	secret := awssecretsmanager.Secret_FromSecretCompleteArn(scope, jsii.String(name), jsii.String(arn))
 	return awsecs.Secret_FromSecretsManager(secret, optional(key))
+}
+
+func healthCheckGrace(env config.Environment) time.Duration {
+	return time.Duration(env.Service.HealthCheckGraceSeconds) * time.Second
+}
+
+// deployTimeout is how long the pipeline waits for a deployment of the service.
+func deployTimeout(env config.Environment) time.Duration {
+	return webservice.DeployTimeout(healthCheckGrace(env))
 }

@@ -23,7 +23,9 @@ func TestMain(m *testing.M) {
 	if err := os.Chdir(".."); err != nil {
 		panic(err)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	jsii.Close() // or its files stay in the temporary directory
+	os.Exit(code)
 }
 
 // shipped are the environments whose files this project ships.

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
-	"github.com/aws/aws-cdk-go/awscdk/v2/awsiam"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awslambda"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awslogs"
 	"github.com/aws/constructs-go/constructs/v10"
@@ -14,7 +13,11 @@ import (
 
 	"flask-on-fargate/constructs/loggroup"
 	"flask-on-fargate/internal/platform"
+	"flask-on-fargate/internal/policy"
 )
+
+// Service is the principal that functions run as.
+const Service = "lambda.amazonaws.com"
 
 // Props configures [New].
 type Props struct {
@@ -23,20 +26,25 @@ type Props struct {
 	Architecture platform.Architecture // required
 	Timeout      time.Duration         // required; at most 15 minutes
 
-	Handler          string                   // default: bootstrap; what a program with several handlers finds in _HANDLER
-	MemoryMiB        int                      // default: 128
-	Permissions      []awsiam.PolicyStatement // beside writing its own log group
-	LogRetentionDays int                      // required
+	Handler          string // default: bootstrap; what a program with several handlers finds in _HANDLER
+	MemoryMiB        int    // default: 128
+	Environment      map[string]string
+	Permissions      []policy.Statement // beside writing its own log group
+	LogRetentionDays int                // required
 }
 
 // New defines a function under scope. Its permissions are part of its role, so that whatever waits for the function waits
-// for them too.
+// for them too, and the library adds none.
 func New(scope constructs.Construct, id string, props Props) awslambda.Function {
 	this := constructs.NewConstruct(scope, jsii.String(id))
 	logs := loggroup.New(this, "Logs", loggroup.Props{RetentionDays: props.LogRetentionDays})
 	handler := props.Handler
 	if handler == "" {
 		handler = "bootstrap"
+	}
+	environment := map[string]*string{}
+	for name, value := range props.Environment {
+		environment[name] = jsii.String(value)
 	}
 	return awslambda.NewFunction(this, jsii.String("Function"), &awslambda.FunctionProps{
 		Description:  jsii.String(props.Description),
@@ -46,28 +54,20 @@ func New(scope constructs.Construct, id string, props Props) awslambda.Function 
 		Architecture: props.Architecture.Lambda(),
 		Timeout:      awscdk.Duration_Seconds(jsii.Number(props.Timeout.Seconds())),
 		MemorySize:   jsii.Number(max(props.MemoryMiB, 128)),
+		Environment:  &environment,
 		LogGroup:     logs,
-		Role:         NewRole(this, "Role", logs, props.Permissions...),
+		Role:         policy.NewRole(this, "Role", Service, append(props.Permissions, AllowLogs(logs))...),
 	})
 }
 
-// NewRole defines a role that Lambda assumes: it may write to logs, which it may not create, and what permissions add.
-func NewRole(scope constructs.Construct, id string, logs awslogs.ILogGroup, permissions ...awsiam.PolicyStatement) awsiam.Role {
-	statements := append([]awsiam.PolicyStatement{awsiam.NewPolicyStatement(&awsiam.PolicyStatementProps{
-		Actions:   jsii.Strings("logs:CreateLogStream", "logs:PutLogEvents"),
-		Resources: &[]*string{logs.LogGroupArn()},
-	})}, permissions...)
-	return awsiam.NewRole(scope, jsii.String(id), &awsiam.RoleProps{
-		AssumedBy: awsiam.NewServicePrincipal(jsii.String("lambda.amazonaws.com"), nil),
-		InlinePolicies: &map[string]awsiam.PolicyDocument{
-			"Permissions": awsiam.NewPolicyDocument(&awsiam.PolicyDocumentProps{Statements: &statements}),
-		},
-	})
+// AllowLogs allows writing to a log group that is there, and not making another.
+func AllowLogs(group awslogs.ILogGroup) policy.Statement {
+	return policy.Allow("logs:CreateLogStream", "logs:PutLogEvents").On(group.LogGroupArn())
 }
 
 // Dir is the absolute path of the built program, seen from the folder of cdk.json.
 func Dir(architecture platform.Architecture, program string) string {
-	dir, err := filepath.Abs(filepath.Join("dist", "functions", *architecture.Lambda().Name(), program))
+	dir, err := filepath.Abs(filepath.Join("dist", "functions", architecture.LambdaName(), program))
 	if err != nil {
 		panic("function.Dir: " + err.Error())
 	}

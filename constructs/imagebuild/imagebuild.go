@@ -7,16 +7,19 @@ import (
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsecr"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsiam"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awslogs"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awss3"
 	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
 
 	"flask-on-fargate/constructs/loggroup"
 	"flask-on-fargate/constructs/repository"
 	"flask-on-fargate/internal/platform"
+	"flask-on-fargate/internal/policy"
 )
 
 // Props configures [New].
 type Props struct {
+	Artifacts        awss3.IBucket         // required; of the pipeline that runs the build
 	Repository       awsecr.IRepository    // required
 	ContainerName    string                // required; of the container that the image is for, in imagedefinitions.json
 	Architecture     platform.Architecture // required; the image is built on it
@@ -51,18 +54,11 @@ func New(scope constructs.Construct, id string, props Props) awscodebuild.Pipeli
 
 // newRole is written out: the library would add the right to create log groups, and to write to one that is not used.
 func newRole(scope constructs.Construct, props Props, logs awslogs.ILogGroup) awsiam.IRole {
-	role := awsiam.NewRole(scope, jsii.String("Role"), &awsiam.RoleProps{
-		AssumedBy: awsiam.NewServicePrincipal(jsii.String("codebuild.amazonaws.com"), nil),
-		InlinePolicies: &map[string]awsiam.PolicyDocument{
-			"Permissions": awsiam.NewPolicyDocument(&awsiam.PolicyDocumentProps{Statements: &[]awsiam.PolicyStatement{
-				awsiam.NewPolicyStatement(&awsiam.PolicyStatementProps{
-					Actions:   jsii.Strings("logs:CreateLogStream", "logs:PutLogEvents"),
-					Resources: &[]*string{logs.LogGroupArn()},
-				}),
-				repository.AllowLogin(),
-				repository.AllowPush(props.Repository),
-			}}),
-		},
-	})
-	return role.WithoutPolicyUpdates(nil)
+	return policy.NewRole(scope, "Role", "codebuild.amazonaws.com",
+		policy.Allow("logs:CreateLogStream", "logs:PutLogEvents").On(logs.LogGroupArn()),
+		policy.Allow("s3:GetBucketAcl", "s3:GetBucketLocation").On(props.Artifacts.BucketArn()),
+		policy.Allow("s3:GetObject", "s3:GetObjectVersion", "s3:PutObject").On(props.Artifacts.ArnForObjects(jsii.String("*"))),
+		repository.AllowLogin(),
+		repository.AllowPush(props.Repository),
+	)
 }

@@ -4,10 +4,10 @@ package repository
 import (
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsecr"
-	"github.com/aws/aws-cdk-go/awscdk/v2/awsiam"
 	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
 
+	"flask-on-fargate/internal/policy"
 	"flask-on-fargate/internal/removal"
 )
 
@@ -39,22 +39,16 @@ func New(scope constructs.Construct, id string, props Props) awsecr.Repository {
 }
 
 // AllowPush allows pulling and pushing images of r, for one that is logged in by [AllowLogin].
-func AllowPush(r awsecr.IRepository) awsiam.PolicyStatement {
-	return awsiam.NewPolicyStatement(&awsiam.PolicyStatementProps{
-		Actions: jsii.Strings(
-			"ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer",
-			"ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload", "ecr:PutImage",
-		),
-		Resources: &[]*string{r.RepositoryArn()},
-	})
+func AllowPush(r awsecr.IRepository) policy.Statement {
+	return policy.Allow(
+		"ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer",
+		"ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload", "ecr:PutImage",
+	).On(r.RepositoryArn())
 }
 
-// AllowLogin allows logging in to the registry, which has no resource-level permission.
-func AllowLogin() awsiam.PolicyStatement {
-	return awsiam.NewPolicyStatement(&awsiam.PolicyStatementProps{
-		Actions:   jsii.Strings("ecr:GetAuthorizationToken"),
-		Resources: jsii.Strings("*"),
-	})
+// AllowLogin allows logging in to the registry.
+func AllowLogin() policy.Statement {
+	return policy.Allow("ecr:GetAuthorizationToken").OnAll()
 }
 
 // lifecycle relies on a rule of ECR: an image that a rule of higher priority matches is never expired by a lower one. So

@@ -11,7 +11,6 @@ import (
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsec2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsecr"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsecs"
-	"github.com/aws/aws-cdk-go/awscdk/v2/awsiam"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awslambda"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awslogs"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awss3assets"
@@ -24,6 +23,7 @@ import (
 	"flask-on-fargate/constructs/loggroup"
 	"flask-on-fargate/constructs/repository"
 	"flask-on-fargate/internal/platform"
+	"flask-on-fargate/internal/policy"
 )
 
 // The containers of the task, which runs them one after the other.
@@ -120,15 +120,9 @@ func newTask(scope constructs.Construct, props Props, logs awslogs.ILogGroup, sq
 		},
 		Volumes: &[]*awsecs.Volume{{Name: jsii.String(volume)}},
 	})
-	task.AddToTaskRolePolicy(awsiam.NewPolicyStatement(&awsiam.PolicyStatementProps{
-		Actions:   jsii.Strings("s3:GetObject"),
-		Resources: &[]*string{sql.Bucket().ArnForObjects(sql.S3ObjectKey())},
-	}))
+	task.AddToTaskRolePolicy(policy.Allow("s3:GetObject").On(sql.Bucket().ArnForObjects(sql.S3ObjectKey())).CDK())
 	if props.AssetKeyArn != "" {
-		task.AddToTaskRolePolicy(awsiam.NewPolicyStatement(&awsiam.PolicyStatementProps{
-			Actions:   jsii.Strings("kms:Decrypt"),
-			Resources: jsii.Strings(props.AssetKeyArn),
-		}))
+		task.AddToTaskRolePolicy(policy.Allow("kms:Decrypt").On(jsii.String(props.AssetKeyArn)).CDK())
 	}
 	logging := awsecs.LogDriver_AwsLogs(&awsecs.AwsLogDriverProps{LogGroup: logs, StreamPrefix: jsii.String(volume)})
 
@@ -170,7 +164,7 @@ func newTask(scope constructs.Construct, props Props, logs awslogs.ILogGroup, sq
 
 // newProvider defines the framework that turns two short functions into a resource that waits.
 func newProvider(scope constructs.Construct, props Props, task awsecs.FargateTaskDefinition, logs awslogs.ILogGroup) customresources.Provider {
-	handler := func(id, name, description string, permissions []awsiam.PolicyStatement) awslambda.Function {
+	handler := func(id, name, description string, permissions []policy.Statement) awslambda.Function {
 		return function.New(scope, id, function.Props{
 			Program:          program,
 			Handler:          name,
@@ -188,48 +182,34 @@ func newProvider(scope constructs.Construct, props Props, task awsecs.FargateTas
 		QueryInterval:                    seconds(pollInterval),
 		TotalTimeout:                     seconds(totalTimeout),
 		LogGroup:                         frameworkLogs,
-		FrameworkOnEventRole:             function.NewRole(scope, "ProviderOnEventRole", frameworkLogs),
-		FrameworkCompleteAndTimeoutRole:  function.NewRole(scope, "ProviderIsCompleteRole", frameworkLogs),
+		FrameworkOnEventRole:             policy.NewOpenRole(scope, "ProviderOnEventRole", function.Service, function.AllowLogs(frameworkLogs)),
+		FrameworkCompleteAndTimeoutRole:  policy.NewOpenRole(scope, "ProviderIsCompleteRole", function.Service, function.AllowLogs(frameworkLogs)),
 		DisableWaiterStateMachineLogging: jsii.Bool(true),
 	})
 }
 
 // startPermissions covers every revision of the task's family: a rollback starts an older one.
-func startPermissions(props Props, task awsecs.FargateTaskDefinition) []awsiam.PolicyStatement {
-	return []awsiam.PolicyStatement{
-		awsiam.NewPolicyStatement(&awsiam.PolicyStatementProps{
-			Actions: jsii.Strings("ecs:RunTask"),
-			Resources: &[]*string{awscdk.Stack_Of(task).FormatArn(&awscdk.ArnComponents{
-				Service: jsii.String("ecs"), Resource: jsii.String("task-definition"), ResourceName: jsii.String(props.Family + ":*"),
-			})},
-			Conditions: inCluster(props),
-		}),
-		awsiam.NewPolicyStatement(&awsiam.PolicyStatementProps{
-			Actions:    jsii.Strings("iam:PassRole"),
-			Resources:  &[]*string{task.TaskRole().RoleArn(), task.ObtainExecutionRole().RoleArn()},
-			Conditions: &map[string]any{"StringEquals": map[string]string{"iam:PassedToService": "ecs-tasks.amazonaws.com"}},
-		}),
+func startPermissions(props Props, task awsecs.FargateTaskDefinition) []policy.Statement {
+	family := ecsARN(task, "task-definition", props.Family+":*")
+	return []policy.Statement{
+		policy.Allow("ecs:RunTask").On(family).If("ArnEquals", "ecs:cluster", *props.Cluster.ClusterArn()),
+		policy.Allow("iam:PassRole").On(task.TaskRole().RoleArn(), task.ObtainExecutionRole().RoleArn()).
+			If("StringEquals", "iam:PassedToService", "ecs-tasks.amazonaws.com"),
 	}
 }
 
-func waitPermissions(props Props, logs awslogs.ILogGroup) []awsiam.PolicyStatement {
-	return []awsiam.PolicyStatement{
-		awsiam.NewPolicyStatement(&awsiam.PolicyStatementProps{
-			Actions: jsii.Strings("ecs:DescribeTasks", "ecs:StopTask"),
-			Resources: &[]*string{awscdk.Stack_Of(logs).FormatArn(&awscdk.ArnComponents{
-				Service: jsii.String("ecs"), Resource: jsii.String("task"), ResourceName: jsii.String(*props.Cluster.ClusterName() + "/*"),
-			})},
-			Conditions: inCluster(props),
-		}),
-		awsiam.NewPolicyStatement(&awsiam.PolicyStatementProps{
-			Actions:   jsii.Strings("logs:GetLogEvents"),
-			Resources: &[]*string{logs.LogGroupArn()},
-		}),
+func waitPermissions(props Props, logs awslogs.ILogGroup) []policy.Statement {
+	tasks := ecsARN(logs, "task", *props.Cluster.ClusterName()+"/*")
+	return []policy.Statement{
+		policy.Allow("ecs:DescribeTasks", "ecs:StopTask").On(tasks).If("ArnEquals", "ecs:cluster", *props.Cluster.ClusterArn()),
+		policy.Allow("logs:GetLogEvents").On(logs.LogGroupArn()),
 	}
 }
 
-func inCluster(props Props) *map[string]any {
-	return &map[string]any{"ArnEquals": map[string]any{"ecs:cluster": props.Cluster.ClusterArn()}}
+func ecsARN(scope constructs.IConstruct, resource, path string) *string {
+	return awscdk.Stack_Of(scope).FormatArn(&awscdk.ArnComponents{
+		Service: jsii.String("ecs"), Resource: jsii.String(resource), ResourceName: jsii.String(path),
+	})
 }
 
 func privateSubnets(vpc awsec2.IVpc) *awsec2.SelectedSubnets {

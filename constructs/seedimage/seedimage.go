@@ -8,13 +8,13 @@ import (
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsecr"
-	"github.com/aws/aws-cdk-go/awscdk/v2/awsiam"
 	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
 
 	"flask-on-fargate/constructs/function"
 	"flask-on-fargate/constructs/repository"
 	"flask-on-fargate/internal/platform"
+	"flask-on-fargate/internal/policy"
 )
 
 // program is the function's folder below functions/.
@@ -42,7 +42,7 @@ func New(scope constructs.Construct, id string, props Props) awscdk.CustomResour
 		Timeout:          timeout,
 		MemoryMiB:        512, // its share of CPU compresses and hashes the layers
 		LogRetentionDays: props.LogRetentionDays,
-		Permissions:      []awsiam.PolicyStatement{repository.AllowLogin(), repository.AllowPush(props.Repository)},
+		Permissions:      []policy.Statement{repository.AllowLogin(), repository.AllowPush(props.Repository)},
 	})
 	return awscdk.NewCustomResource(this, jsii.String("Resource"), &awscdk.CustomResourceProps{
 		ResourceType:   jsii.String("Custom::SeedImage"),

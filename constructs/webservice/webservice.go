@@ -16,6 +16,7 @@ import (
 	"github.com/aws/jsii-runtime-go"
 
 	"flask-on-fargate/internal/platform"
+	"flask-on-fargate/internal/policy"
 )
 
 // ContainerName is the application's container in the task definition. The build writes it into imagedefinitions.json,
@@ -34,6 +35,17 @@ const (
 	// FailureThreshold is how many tasks may fail to start before the circuit breaker rolls a deployment back.
 	FailureThreshold = 3
 )
+
+// DeployTimeout is how long the circuit breaker takes at most to give a deployment up and to roll it back, in whole
+// minutes: each task that fails has to be placed, to pull its image, to miss its health checks after grace, and to stop. CodePipeline's deploy action waits 60 minutes
+// at most (https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-ECS.html).
+func DeployTimeout(grace time.Duration) time.Duration {
+	const placement = 2 * time.Minute
+	failedTask := placement + grace + UnhealthyThreshold*HealthCheckInterval + DeregistrationDelay + StopTimeout
+	rollback := placement
+	total := FailureThreshold*failedTask + rollback
+	return min(total.Truncate(time.Minute)+time.Minute, time.Hour)
+}
 
 // Props configures [New].
 type Props struct {
@@ -54,12 +66,13 @@ type Props struct {
 
 	Environment map[string]string
 	Secrets     map[string]awsecs.Secret
-	Permissions []awsiam.PolicyStatement // of the application itself, beside ECS Exec
+	Permissions []policy.Statement // of the application itself, beside ECS Exec
 }
 
 // WebService is a rolling, self-healing service: a deployment whose tasks do not become healthy is rolled back.
 type WebService struct {
 	Service      awsecs.FargateService
+	TaskRoles    []awsiam.IRole // the execution role and the task role
 	LoadBalancer awselasticloadbalancingv2.ApplicationLoadBalancer
 }
 
@@ -100,7 +113,11 @@ func New(scope constructs.Construct, id string, props Props) *WebService {
 	setDeploymentSafety(pattern.Service())
 	// The pattern waits for the task role only: without the execution role's policy the first task cannot pull its image.
 	pattern.Service().Node().AddDependency(task.ExecutionRole())
-	return &WebService{Service: pattern.Service(), LoadBalancer: pattern.LoadBalancer()}
+	return &WebService{
+		Service:      pattern.Service(),
+		TaskRoles:    []awsiam.IRole{task.ExecutionRole(), task.TaskRole()},
+		LoadBalancer: pattern.LoadBalancer(),
+	}
 }
 
 func newTaskDefinition(scope constructs.Construct, props Props) awsecs.FargateTaskDefinition {
@@ -114,7 +131,7 @@ func newTaskDefinition(scope constructs.Construct, props Props) awsecs.FargateTa
 		},
 	})
 	for _, permission := range props.Permissions {
-		task.AddToTaskRolePolicy(permission)
+		task.AddToTaskRolePolicy(permission.CDK())
 	}
 	environment := map[string]*string{}
 	for name, value := range props.Environment {

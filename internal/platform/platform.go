@@ -21,6 +21,14 @@ func (a Architecture) ECS() awsecs.CpuArchitecture {
 	return awsecs.CpuArchitecture_Of(jsii.String(string(a)))
 }
 
+// LambdaName is the architecture of a function, as Lambda names it.
+func (a Architecture) LambdaName() string {
+	if a == ARM64 {
+		return "arm64"
+	}
+	return "x86_64"
+}
+
 // Lambda is the architecture of a function.
 func (a Architecture) Lambda() awslambda.Architecture {
 	if a == ARM64 {

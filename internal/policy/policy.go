@@ -1,0 +1,80 @@
+// Package policy writes IAM policies out, action by action. The library's grants give more than is needed in many places,
+// and each of its statements is a call of its own to the library's process; a document from here is one.
+package policy
+
+import (
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsiam"
+	"github.com/aws/constructs-go/constructs/v10"
+	"github.com/aws/jsii-runtime-go"
+)
+
+// Statement allows actions on resources. Begin with [Allow].
+type Statement struct {
+	actions    []string
+	resources  []string
+	conditions map[string]any
+}
+
+// Allow begins a statement that allows actions; [Statement.On] completes it.
+func Allow(actions ...string) Statement {
+	return Statement{actions: actions}
+}
+
+// On names the resources: ARNs, or "*" for an action that has no resource-level permission.
+func (s Statement) On(arns ...*string) Statement {
+	for _, arn := range arns {
+		s.resources = append(s.resources, *arn)
+	}
+	return s
+}
+
+// OnAll allows actions that have no resource-level permission.
+func (s Statement) OnAll() Statement {
+	return s.On(jsii.String("*"))
+}
+
+// If restricts the statement by one condition: an operator, as in StringEquals, a condition key and its value.
+func (s Statement) If(operator, key, value string) Statement {
+	s.conditions = map[string]any{operator: map[string]any{key: value}}
+	return s
+}
+
+func (s Statement) json() map[string]any {
+	statement := map[string]any{"Effect": "Allow", "Action": s.actions, "Resource": s.resources}
+	if s.conditions != nil {
+		statement["Condition"] = s.conditions
+	}
+	return statement
+}
+
+// CDK is the statement in the library's form, for where one is added to a role that the library defines.
+func (s Statement) CDK() awsiam.PolicyStatement {
+	return awsiam.PolicyStatement_FromJson(s.json())
+}
+
+// Document is a policy of statements.
+func Document(statements ...Statement) awsiam.PolicyDocument {
+	var list []any
+	for _, s := range statements {
+		list = append(list, s.json())
+	}
+	return awsiam.PolicyDocument_FromJson(map[string]any{"Version": "2012-10-17", "Statement": list})
+}
+
+// NewRole defines a role that service assumes and that may do what the statements allow. They are part of the role:
+// whatever waits for the role waits for them too. The library cannot add to it.
+func NewRole(scope constructs.Construct, id, service string, statements ...Statement) awsiam.IRole {
+	return newRole(scope, id, service, statements).WithoutPolicyUpdates(nil)
+}
+
+// NewOpenRole is [NewRole] for a role to which the library adds what it needs itself.
+func NewOpenRole(scope constructs.Construct, id, service string, statements ...Statement) awsiam.IRole {
+	return newRole(scope, id, service, statements)
+}
+
+func newRole(scope constructs.Construct, id, service string, statements []Statement) awsiam.Role {
+	return awsiam.NewRole(scope, jsii.String(id), &awsiam.RoleProps{
+		AssumedBy:      awsiam.NewServicePrincipal(jsii.String(service), nil),
+		InlinePolicies: &map[string]awsiam.PolicyDocument{"Permissions": Document(statements...)},
+	})
+}

@@ -1,0 +1,103 @@
+package stacks_test
+
+import (
+	"slices"
+	"testing"
+
+	"flask-on-fargate/config"
+)
+
+func pipelineStages(t *testing.T, env environment) []string {
+	var names []string
+	for _, stage := range list(env.one(t, "AWS::CodePipeline::Pipeline").Properties["Stages"]) {
+		for _, action := range list(at(stage, "Actions")) {
+			names = append(names, at(stage, "Name").(string)+"/"+at(action, "Name").(string)+"/"+at(action, "ActionTypeId", "Provider").(string))
+		}
+	}
+	return names
+}
+
+func action(t *testing.T, env environment, name string) any {
+	t.Helper()
+	for _, stage := range list(env.one(t, "AWS::CodePipeline::Pipeline").Properties["Stages"]) {
+		for _, action := range list(at(stage, "Actions")) {
+			if at(action, "Name") == name {
+				return action
+			}
+		}
+	}
+	t.Fatalf("no action %s", name)
+	return nil
+}
+
+func TestPipelineStages(t *testing.T) {
+	forEachShipped(t, func(t *testing.T, env environment, cfg config.Environment) {
+		wanted := []string{"Source/Source/CodeStarSourceConnection", "Build/Build/CodeBuild"}
+		if cfg.Pipeline.Approval {
+			wanted = append(wanted, "Approve/Approve/Manual")
+		}
+		wanted = append(wanted, "Deploy/Deploy/ECS")
+		if got := pipelineStages(t, env); !slices.Equal(got, wanted) {
+			t.Errorf("actions %v, want %v", got, wanted)
+		}
+		pipeline := env.one(t, "AWS::CodePipeline::Pipeline")
+		want(t, pipeline, "V2", "PipelineType")
+		want(t, pipeline, "SUPERSEDED", "ExecutionMode")
+		want(t, pipeline, []any{map[string]any{"Branches": map[string]any{"Includes": []string{cfg.Pipeline.Branch}}}}, "Triggers", 0, "GitConfiguration", "Push")
+	})
+}
+
+func TestTheDeployActionHasATimeOut(t *testing.T) {
+	forEachShipped(t, func(t *testing.T, env environment, cfg config.Environment) {
+		if got := text(at(action(t, env, "Deploy"), "Configuration", "DeploymentTimeout")); got != "15" {
+			t.Errorf("time-out %s min, want 15", got)
+		}
+	})
+}
+
+func TestImageBuild(t *testing.T) {
+	forEachShipped(t, func(t *testing.T, env environment, cfg config.Environment) {
+		build := env.one(t, "AWS::CodeBuild::Project")
+		want(t, build, "aws/codebuild/standard:7.0", "Environment", "Image")
+		want(t, build, true, "Environment", "PrivilegedMode")
+		want(t, build, "buildspec.yml", "Source", "BuildSpec")
+		want(t, build, map[string]any{"Name": "CONTAINER_NAME", "Type": "PLAINTEXT", "Value": "app"}, "Environment", "EnvironmentVariables", 0)
+		if repository := references(at(build.Properties, "Environment", "EnvironmentVariables", 1, "Value")); !slices.Contains(repository, env.one(t, "AWS::ECR::Repository").ID) {
+			t.Errorf("REPOSITORY_URI refers to %v", repository)
+		}
+	})
+}
+
+func TestArtifactsArePrivateAndExpire(t *testing.T) {
+	forEachShipped(t, func(t *testing.T, env environment, cfg config.Environment) {
+		artifacts := env.byPath(t, "Pipeline/Artifacts/Resource")
+		want(t, artifacts, 30, "LifecycleConfiguration", "Rules", 0, "ExpirationInDays")
+		want(t, artifacts, "AES256", "BucketEncryption", "ServerSideEncryptionConfiguration", 0, "ServerSideEncryptionByDefault", "SSEAlgorithm")
+		want(t, artifacts, true, "PublicAccessBlockConfiguration", "RestrictPublicBuckets")
+		if artifacts.DeletionPolicy != "Delete" {
+			t.Errorf("the artifacts stay after destroy: %s", artifacts.DeletionPolicy)
+		}
+	})
+}
+
+func TestTheConnectionIsMadeOrGiven(t *testing.T) {
+	env := decode(t, "dev")
+	want(t, env.one(t, "AWS::CodeConnections::Connection"), "GitHub", "ProviderType")
+	if env.Outputs["pipeline.ConnectionUrl"] == nil {
+		t.Error("no link to the handshake of the connection")
+	}
+
+	const arn = "arn:aws:codeconnections:eu-west-1:123456789012:connection/12ab"
+	given := decodeTemplates(t, synthesize(t, minimal(func(env *config.Environment) {
+		env.Pipeline.Repository, env.Pipeline.ConnectionArn = "my-org/my-app", arn
+		env.Pipeline.Paths = []string{"app/**"}
+	})))
+	if len(given.all("AWS::CodeConnections::Connection")) > 0 || given.Outputs["pipeline.ConnectionUrl"] != nil {
+		t.Error("a connection is made although one is given")
+	}
+	if got := at(action(t, given, "Source"), "Configuration", "ConnectionArn"); got != arn {
+		t.Errorf("the source uses %v", got)
+	}
+	pipeline := given.one(t, "AWS::CodePipeline::Pipeline")
+	want(t, pipeline, []string{"app/**"}, "Triggers", 0, "GitConfiguration", "Push", 0, "FilePaths", "Includes")
+}
