@@ -23,6 +23,7 @@ type stack struct {
 	Resources int
 	Outputs   []output  // by name
 	Warnings  []warning // by construct path
+	Pace      *pace     // of the load-balanced service, if the stack has one
 }
 
 // environment returns the name of the environment that the stack belongs to: the construct or Stage at the top of
@@ -173,6 +174,9 @@ func readStack(dir, id string, a artifact) (stack, error) {
 			// The name that aws-cdk-lib gives the export of a strong cross-stack reference.
 			Export: strings.HasPrefix(name, "ExportsOutput") && o.Export.Name == s.Name+":"+name,
 		})
+	}
+	if p, ok := readPace(t.Resources); ok {
+		s.Pace = &p
 	}
 	var err error
 	s.Warnings, err = readWarnings(dir, a)

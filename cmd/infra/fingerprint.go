@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -9,11 +11,13 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 
 	"golang.org/x/mod/sumdb/dirhash"
+	"golang.org/x/sync/errgroup"
 )
 
 // undeciding are the CDK_ variables that cannot decide a template: CDK_VALIDATION is ours, and the others name where
@@ -50,11 +54,41 @@ func fingerprint(app string, args, inputs, environ []string) (string, error) {
 			return "", fmt.Errorf("--input %q cannot be read: %w; name a file or directory that exists, or leave it out if the application does not read it", input, err)
 		}
 	}
-	digest, err := dirhash.Hash1(slices.Collect(maps.Keys(c)), func(name string) (io.ReadCloser, error) { return c[name]() })
+	digest, err := c.digest()
 	if err != nil {
 		return "", fmt.Errorf("the inputs of the templates cannot be read: %w; make the file readable, or try again if it was being written", err)
 	}
 	return digest, nil
+}
+
+// digest hashes the streams side by side, since the application and the functions are some 200 MB, and then their hashes.
+func (c contents) digest() (string, error) {
+	names := slices.Sorted(maps.Keys(c))
+	hashes := make([][]byte, len(names))
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i, name := range names {
+		group.Go(func() error {
+			stream, err := c[name]()
+			if err != nil {
+				return err
+			}
+			defer stream.Close()
+			hash := sha256.New()
+			if _, err := io.Copy(hash, stream); err != nil {
+				return err
+			}
+			hashes[i] = hash.Sum(nil)
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return "", err
+	}
+	return dirhash.Hash1(names, func(name string) (io.ReadCloser, error) {
+		i, _ := slices.BinarySearch(names, name)
+		return io.NopCloser(bytes.NewReader(hashes[i])), nil
+	})
 }
 
 func (c contents) addText(name, text string) {

@@ -1,5 +1,6 @@
 // Command infra does what the CDK CLI lacks for this project. It reads cloud assemblies, the directories that
-// `cdk synth` writes, and runs the application; it never imports the CDK library, so it starts in milliseconds.
+// `cdk synth` writes, runs the application, and releases images; it never imports the CDK library, so it starts in
+// milliseconds.
 //
 // It exits with 0 when all is well, with 1 when it stopped something or a check failed, and with 2 when it could
 // not tell or was called wrongly. `infra validate-once` exits as the command that it runs does.
@@ -19,10 +20,21 @@ type exitCode int
 
 func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
 
+// stopped is the error of a command that stopped something, or whose action failed: run prints it and returns 1.
+type stopped struct{ error }
+
+func (s stopped) Unwrap() error { return s.error }
+
+func stop(format string, args ...any) error { return stopped{fmt.Errorf(format, args...)} }
+
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
 // run executes the command line args and returns the exit code of the process.
 func run(args []string, stdout, stderr io.Writer) int {
+	return runIn(realWorld(), args, os.Stdin, stdout, stderr)
+}
+
+func runIn(w world, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root := &cobra.Command{
 		Use:                   "infra COMMAND",
 		DisableFlagsInUseLine: true,
@@ -41,13 +53,17 @@ func run(args []string, stdout, stderr io.Writer) int {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w; `%s --help` lists the flags", err, cmd.CommandPath())
 	})
-	root.AddCommand(newSummary(), newValidateOnce())
+	root.AddCommand(newSummary(), newValidateOnce(), newRelease(w), newPromote(w))
 	root.SetArgs(args)
+	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 
 	cmd, err := root.ExecuteC()
-	var code exitCode
+	var (
+		code exitCode
+		why  stopped
+	)
 	switch {
 	case err == nil:
 		return 0
@@ -55,5 +71,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return int(code)
 	}
 	fmt.Fprintf(stderr, "%s: %v\n", cmd.CommandPath(), err)
+	if errors.As(err, &why) {
+		return 1
+	}
 	return 2
 }

@@ -87,8 +87,17 @@ func printSummary(w io.Writer, stacks []stack) {
 	}
 	fmt.Fprintf(w, "%s %s, %s, %s, %s\n", bold("Total:"), count(len(stacks), "stack"), count(resources, "resource"),
 		count(outputs, "output"), count(len(warnings), "warning"))
+	printPace(w, stacks)
 	printWarnings(w, warnings)
 	printNext(w, stacks)
+}
+
+func printPace(w io.Writer, stacks []stack) {
+	for _, s := range stacks {
+		if s.Pace != nil {
+			fmt.Fprintf(w, "\n%s\n\n  %s\n", bold("Pace of a release"), wrap(s.Pace.String(), summaryWidth-2, "  "))
+		}
+	}
 }
 
 // environments returns the names of the stacks' environments in the order of their first stacks.

@@ -1,0 +1,223 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
+	"github.com/aws/aws-sdk-go-v2/service/ecr"
+	ecrtypes "github.com/aws/aws-sdk-go-v2/service/ecr/types"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/mattn/go-isatty"
+
+	"flask-on-fargate/config"
+	"flask-on-fargate/internal/registry"
+)
+
+// configDir is where the environments' files are, seen from the root of the project.
+const configDir = "config"
+
+// world is what a command that acts on AWS needs of it and of the person in front. Tests replace it.
+type world struct {
+	connect func(ctx context.Context, region, profile string) (cloud, error)
+	asks    bool // there is a person who can be asked
+	wait    func(context.Context, time.Duration) error
+	now     func() time.Time
+	backoff remote.Backoff // of requests to registries
+}
+
+// realWorld is the real one.
+func realWorld() world {
+	return world{
+		connect: connectAWS,
+		asks:    isatty.IsTerminal(os.Stdin.Fd()),
+		wait: func(ctx context.Context, d time.Duration) error {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(d):
+				return nil
+			}
+		},
+		now:     time.Now,
+		backoff: remote.Backoff{Duration: time.Second, Factor: 2, Jitter: 0.1, Steps: 5},
+	}
+}
+
+// confirm asks a question on out, and says what follows from an answer other than yes.
+func confirm(in io.Reader, out io.Writer, question string) error {
+	fmt.Fprintf(out, "\n%s [y/N] ", question)
+	answer, _ := bufio.NewReader(in).ReadString('\n') // no answer is no
+	switch strings.ToLower(strings.TrimSpace(answer)) {
+	case "y", "yes":
+		return nil
+	}
+	return stop("the answer was not yes: nothing was changed")
+}
+
+// checkAsks refuses to ask where nobody answers.
+func checkAsks(w world, yes bool) error {
+	if !yes && !w.asks {
+		return errors.New("standard input is no terminal, so that nobody can be asked; give --yes to go on without a question")
+	}
+	return nil
+}
+
+// cloud is AWS in one account and region.
+type cloud struct {
+	identity identifier
+	stacks   stackDescriber
+	images   imageStore
+	services serviceController
+}
+
+type identifier interface {
+	GetCallerIdentity(context.Context, *sts.GetCallerIdentityInput, ...func(*sts.Options)) (*sts.GetCallerIdentityOutput, error)
+}
+
+type stackDescriber interface {
+	DescribeStacks(context.Context, *cloudformation.DescribeStacksInput, ...func(*cloudformation.Options)) (*cloudformation.DescribeStacksOutput, error)
+}
+
+type imageStore interface {
+	registry.Authorizer
+	DescribeImages(context.Context, *ecr.DescribeImagesInput, ...func(*ecr.Options)) (*ecr.DescribeImagesOutput, error)
+}
+
+// connectAWS takes the credentials from the default chain of the AWS SDK, or from a profile.
+func connectAWS(ctx context.Context, region, profile string) (cloud, error) {
+	options := []func(*awsconfig.LoadOptions) error{
+		awsconfig.WithRegion(region),
+		awsconfig.WithRetryMaxAttempts(5), // a deployment is watched for minutes, and the network may fail meanwhile
+	}
+	if profile != "" {
+		options = append(options, awsconfig.WithSharedConfigProfile(profile))
+	}
+	cfg, err := awsconfig.LoadDefaultConfig(ctx, options...)
+	if err != nil {
+		return cloud{}, err
+	}
+	return cloud{
+		identity: sts.NewFromConfig(cfg),
+		stacks:   cloudformation.NewFromConfig(cfg),
+		images:   ecr.NewFromConfig(cfg),
+		services: ecs.NewFromConfig(cfg),
+	}, nil
+}
+
+// environment is one as it is deployed.
+type environment struct {
+	config.Environment
+	cloud
+
+	account        string
+	repositoryURI  string // <registry>/<repository name>
+	repositoryName string
+	repository     *registry.Repository
+}
+
+// openEnvironment finds an environment with the credentials of profile, or with the default ones if profile is empty.
+func openEnvironment(ctx context.Context, w world, name, profile string) (*environment, error) {
+	env, err := config.Load(configDir, name)
+	if err != nil {
+		return nil, err
+	}
+	e := &environment{Environment: env}
+	if e.cloud, err = w.connect(ctx, env.Region, profile); err != nil {
+		return nil, fmt.Errorf("environment %s: load the AWS configuration: %w", name, err)
+	}
+	caller, err := e.identity.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+	if err != nil {
+		return nil, fmt.Errorf("environment %s: ask AWS whose credentials these are: %w; log in, or name a profile of yours", name, err)
+	}
+	e.account = aws.ToString(caller.Account)
+	if env.Account != "" && env.Account != e.account {
+		return nil, stop("environment %s is in account %s by %s/%s.yaml, but the credentials are those of %s in account %s: use credentials of %s",
+			name, env.Account, configDir, name, aws.ToString(caller.Arn), e.account, env.Account)
+	}
+	outputs, err := e.outputs(ctx, "data", "RepositoryUri")
+	if err != nil {
+		return nil, err
+	}
+	e.repositoryURI = outputs[0]
+	_, e.repositoryName, _ = strings.Cut(e.repositoryURI, "/")
+	if e.repository, err = registry.Connect(ctx, e.images, e.repositoryName, registry.Options{Backoff: w.backoff}); err != nil {
+		return nil, fmt.Errorf("environment %s: %w", name, err)
+	}
+	return e, nil
+}
+
+// outputs reads outputs of one of the environment's stacks, network, data, service or pipeline.
+func (e *environment) outputs(ctx context.Context, stack string, keys ...string) ([]string, error) {
+	name := e.FullName() + "-" + stack
+	deploy := fmt.Sprintf("run npx cdk deploy --all -c env=%s first", e.Name)
+	out, err := e.stacks.DescribeStacks(ctx, &cloudformation.DescribeStacksInput{StackName: &name})
+	var answer smithy.APIError
+	switch {
+	case errors.As(err, &answer) && answer.ErrorCode() == "ValidationError":
+		return nil, fmt.Errorf("environment %s: stack %s does not exist in account %s and region %s; %s", e.Name, name, e.account, e.Region, deploy)
+	case err != nil:
+		return nil, fmt.Errorf("environment %s: read the outputs of stack %s: %w", e.Name, name, err)
+	}
+	values := make([]string, len(keys))
+	for i, key := range keys {
+		for _, s := range out.Stacks {
+			for _, o := range s.Outputs {
+				if aws.ToString(o.OutputKey) == key {
+					values[i] = aws.ToString(o.OutputValue)
+				}
+			}
+		}
+		if values[i] == "" {
+			return nil, fmt.Errorf("environment %s: stack %s has no output %s; %s", e.Name, name, key, deploy)
+		}
+	}
+	return values, nil
+}
+
+func (e *environment) String() string {
+	return fmt.Sprintf("%s (account %s, region %s)", e.Name, e.account, e.Region)
+}
+
+// inspect reads the image that a tag or a digest of the environment's repository names.
+func (e *environment) inspect(reference string) (*registry.Image, error) {
+	image, err := e.repository.Inspect(reference)
+	if err != nil {
+		return nil, fmt.Errorf("environment %s: %w", e.Name, err)
+	}
+	if image == nil {
+		return nil, stop("environment %s has no image %s in the repository %s; the console of ECR lists them, or "+
+			"aws ecr describe-images --repository-name %s", e.Name, reference, e.repositoryURI, e.repositoryName)
+	}
+	return image, nil
+}
+
+// tags returns the tags of the image with a digest, which may be none.
+func (e *environment) tags(ctx context.Context, digest string) ([]string, error) {
+	out, err := e.images.DescribeImages(ctx, &ecr.DescribeImagesInput{
+		RepositoryName: &e.repositoryName, ImageIds: []ecrtypes.ImageIdentifier{{ImageDigest: &digest}},
+	})
+	var missing *ecrtypes.ImageNotFoundException
+	switch {
+	case errors.As(err, &missing):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("environment %s: read the tags of %s: %w", e.Name, digest, err)
+	}
+	var tags []string
+	for _, detail := range out.ImageDetails {
+		tags = append(tags, detail.ImageTags...)
+	}
+	return tags, nil
+}
