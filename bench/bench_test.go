@@ -97,7 +97,7 @@ func TestReport(t *testing.T) {
 	took := func(seconds ...float64) (samples []sample) {
 		for _, s := range seconds {
 			wall := time.Duration(s * float64(time.Second))
-			samples = append(samples, sample{Wall: wall, CPU: 2 * wall, Memory: 250 << 20})
+			samples = append(samples, sample{Wall: wall, CPU: wall + time.Second, Memory: 250 << 20})
 		}
 		return samples
 	}
@@ -111,12 +111,12 @@ func TestReport(t *testing.T) {
 		environments:      took(2.8, 3.4, 2.4),
 	})
 	want := `CDK SYNTH --QUIET                        WALL s            CPU s             MEMORY MiB
-this application, validated before       2.00  3.00  4.00  4.00  6.00  8.00  250  250  250
-empty application in Go, validation off  1.00  2.00  3.00  2.00  4.00  6.00  250  250  250
-the same in JavaScript, as shipped       4.00  6.00  8.00  8.00  12.00  16.00  250  250  250
-the same in JavaScript, validation off   2.00  2.00  2.00  4.00  4.00  4.00  250  250  250
-1 environment, validation off            2.00  2.00  3.00  4.00  4.00  6.00  250  250  250
-5 environments, validation off           2.40  2.80  3.40  4.80  5.60  6.80  250  250  250
+this application, validated before       2.00  3.00  4.00  3.00  4.00  5.00  250  250  250
+empty application in Go, validation off  1.00  2.00  3.00  2.00  3.00  4.00  250  250  250
+the same in JavaScript, as shipped       4.00  6.00  8.00  5.00  7.00  9.00  250  250  250
+the same in JavaScript, validation off   2.00  2.00  2.00  3.00  3.00  3.00  250  250  250
+1 environment, validation off            2.00  2.00  3.00  3.00  3.00  4.00  250  250  250
+5 environments, validation off           2.40  2.80  3.40  3.40  3.80  4.40  250  250  250
 
 WALL TIME                             MEASURED          BOUND
 times the empty application in Go     1.00  2.00  2.00    1.5  missed

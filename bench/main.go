@@ -41,6 +41,9 @@ var (
 
 const javascript = "node bench/javascript/app.js"
 
+// saidLimit is how much of a failed subject's output an error shows, in bytes: Node.js prints whole minified files.
+const saidLimit = 2000
+
 // sample is what one run took.
 type sample struct {
 	Wall   time.Duration
@@ -110,7 +113,7 @@ func (s subject) run(output string, warm bool) (sample, error) {
 	cmd.Env = environ(s.Validate)
 	taken, said, err := measure(cmd)
 	if err != nil {
-		return sample{}, fmt.Errorf("`%s` failed: %w\n%s", strings.Join(cmd.Args, " "), err, said)
+		return sample{}, fmt.Errorf("`%s` failed: %w\n%s", strings.Join(cmd.Args, " "), err, said[max(0, len(said)-saidLimit):])
 	}
 	if warm && s == ours && bytes.Contains(said, []byte("Validating the templates")) {
 		return sample{}, errors.New("the templates were validated again: mend what `cdk synth` reports, or try again if a file was being edited")

@@ -12,8 +12,6 @@ const ec2 = require('aws-cdk-lib/aws-ec2');
 const ecr = require('aws-cdk-lib/aws-ecr');
 const ecs = require('aws-cdk-lib/aws-ecs');
 const patterns = require('aws-cdk-lib/aws-ecs-patterns');
-const events = require('aws-cdk-lib/aws-events');
-const targets = require('aws-cdk-lib/aws-events-targets');
 const iam = require('aws-cdk-lib/aws-iam');
 const lambda = require('aws-cdk-lib/aws-lambda');
 const logs = require('aws-cdk-lib/aws-logs');
@@ -333,7 +331,6 @@ class ServiceStack extends cdk.Stack {
 class PipelineStack extends cdk.Stack {
   constructor(scope, id, { data, web }) {
     super(scope, id, { env, stackName: `${name}-pipeline` });
-    const release = this.newRelease(data, web);
     const artifacts = bucket(this, 'Artifacts', 30);
     const connection = new codeconnections.CfnConnection(this, 'Connection', { connectionName: name, providerType: 'GitHub' });
     const build = this.newBuild(data, artifacts);
@@ -353,10 +350,9 @@ class PipelineStack extends cdk.Stack {
         allow(['s3:GetObject', 's3:GetObjectVersion', 's3:PutObject', 's3:PutObjectAcl'], artifacts.arnForObjects('*')),
         allow(['codebuild:BatchGetBuilds', 'codebuild:StartBuild', 'codebuild:StopBuild'], build.projectArn),
         allow(['ecs:DescribeServices', 'ecs:UpdateService'], web.service.serviceArn),
-        allow(['ecs:RegisterTaskDefinition', 'ecs:TagResource'], this.ecsArn('task-definition', `${name}:*`)),
+        allow(['ecs:RegisterTaskDefinition', 'ecs:TagResource'], this.formatArn({ service: 'ecs', resource: 'task-definition', resourceName: `${name}:*` })),
         allow(['ecs:DescribeTaskDefinition'], '*'),
         allow(['iam:PassRole'], web.taskDefinition.taskRole.roleArn, web.taskDefinition.executionRole.roleArn),
-        allow(['lambda:InvokeFunction'], release.functionArn),
       ]).withoutPolicyUpdates(),
       usePipelineRoleForActions: true,
       triggers: [{
@@ -368,37 +364,13 @@ class PipelineStack extends cdk.Stack {
         { stageName: 'Build', actions: [new actions.CodeBuildAction({ actionName: 'Build', project: build, input: source, outputs: [image] })] },
         {
           stageName: 'Deploy',
-          actions: [
-            new actions.EcsDeployAction({
-              actionName: 'Deploy', service: web.service, input: image, deploymentTimeout: cdk.Duration.minutes(12),
-            }),
-            new actions.LambdaInvokeAction({ actionName: 'Release', lambda: release, inputs: [image] }),
-          ],
+          actions: [new actions.EcsDeployAction({
+            actionName: 'Deploy', service: web.service, input: image, deploymentTimeout: cdk.Duration.minutes(12),
+          })],
         },
       ],
     });
     declareProviderLogs(this, 'Custom::S3AutoDeleteObjectsCustomResourceProvider');
-  }
-
-  newRelease(data, web) {
-    const { cluster, serviceArn, serviceName } = web.service;
-    const release = lambdaFunction(this, 'Release', 'release', 'bootstrap', 128, [
-      allow(['ecs:DescribeServices', 'ecs:ListServiceDeployments'], serviceArn),
-      allow(['ecs:DescribeServiceDeployments'], this.ecsArn('service-deployment', `${cluster.clusterName}/${serviceName}/*`)),
-      allow(['ecs:DescribeServiceRevisions'], this.ecsArn('service-revision', `${cluster.clusterName}/${serviceName}/*`)),
-      allow(['ecs:DescribeTasks'], this.ecsArn('task', `${cluster.clusterName}/*`)),
-      allow(['ecs:ListTasks'], '*'),
-      allow(['ecr:BatchGetImage', 'ecr:ListImages', 'ecr:PutImage'], data.repository.repositoryArn),
-      allow(['codepipeline:PutJobSuccessResult', 'codepipeline:PutJobFailureResult'], '*'),
-    ]);
-    release.addEnvironment('CLUSTER', cluster.clusterArn);
-    release.addEnvironment('SERVICE', serviceName);
-    release.addEnvironment('REPOSITORY', data.repository.repositoryName);
-    new events.Rule(this, 'DeploymentEnded', {
-      eventPattern: { source: ['aws.ecs'], detailType: ['ECS Deployment State Change'], resources: [serviceArn] },
-      targets: [new targets.LambdaFunction(release)],
-    });
-    return release;
   }
 
   newBuild(data, artifacts) {
@@ -420,10 +392,6 @@ class PipelineStack extends cdk.Stack {
       grantReportGroupPermissions: false,
       logging: { cloudWatch: { logGroup: logGroup_ } },
     });
-  }
-
-  ecsArn(resource, resourceName) {
-    return this.formatArn({ service: 'ecs', resource, resourceName });
   }
 }
 
