@@ -353,17 +353,15 @@ func TestOutputs(t *testing.T) {
 	})
 }
 
+// CloudFormation puts the tags of a stack on its resources.
 func TestTags(t *testing.T) {
-	forEachShipped(t, func(t *testing.T, env environment, cfg config.Environment) {
-		for _, resourceType := range []string{"AWS::EC2::VPC", "AWS::RDS::DBInstance", "AWS::ECS::Service", "AWS::CodeBuild::Project"} {
-			tags := text(env.one(t, resourceType).Properties["Tags"])
-			for key, value := range map[string]string{"project": cfg.Project, "environment": cfg.Name} {
-				if tag := text(map[string]string{"Key": key, "Value": value}); !strings.Contains(tags, tag) {
-					t.Errorf("%s lacks the tag %s: %s", resourceType, tag, tags)
-				}
-			}
+	env := minimal(func(env *config.Environment) { env.Tags = map[string]string{"team": "web"} })
+	for _, artifact := range assemble(t, env) {
+		wanted := map[string]string{"project": env.Project, "environment": env.Name, "team": "web"}
+		if got := *artifact.Tags(); text(got) != text(wanted) {
+			t.Errorf("%s has the tags %s, want %s", *artifact.StackName(), text(got), text(wanted))
 		}
-	})
+	}
 }
 
 // What holds data stays when its environment is retained, and everything goes when it is not.

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
+	"github.com/aws/aws-cdk-go/awscdk/v2/cxapi"
 	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
 
@@ -55,8 +56,8 @@ func minimal(edit func(*config.Environment)) config.Environment {
 	return env
 }
 
-// synthesize returns the bytes of each stack's template, by the suffix of the stack's name.
-func synthesize(t *testing.T, env config.Environment) map[string][]byte {
+// assemble returns the stacks of the assembly that env makes.
+func assemble(t *testing.T, env config.Environment) []cxapi.CloudFormationStackArtifact {
 	t.Helper()
 	app := awscdk.NewApp(&awscdk.AppProps{
 		Outdir:             jsii.String(t.TempDir()),
@@ -65,8 +66,14 @@ func synthesize(t *testing.T, env config.Environment) map[string][]byte {
 		AnalyticsReporting: jsii.Bool(false),
 	})
 	stacks.NewEnvironment(constructs.NewConstruct(app, jsii.String(env.Name)), env)
+	return *app.Synth(nil).StacksRecursively()
+}
+
+// synthesize returns the bytes of each stack's template, by the suffix of the stack's name.
+func synthesize(t *testing.T, env config.Environment) map[string][]byte {
+	t.Helper()
 	bodies := map[string][]byte{}
-	for _, artifact := range *app.Synth(nil).StacksRecursively() {
+	for _, artifact := range assemble(t, env) {
 		body, err := os.ReadFile(*artifact.TemplateFullPath())
 		if err != nil {
 			t.Fatal(err)
