@@ -18,14 +18,21 @@ import (
 // report is the part of the library's validation report that says what it found.
 const report = "validation-report.json"
 
+// fourKeys is an environment of which only the required keys are set.
+const fourKeys = "four-keys"
+
 func TestValidationFindsNothingInAnyEnvironment(t *testing.T) {
 	names, err := config.Names("config")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, env := range names {
+	for _, env := range append(names, fourKeys) {
 		t.Run(env, func(t *testing.T) {
 			dir := project(t)
+			body := "project: shop\nregion: eu-west-1\ndatabase:\n  name: shop\n  user: shopper\n"
+			if err := os.WriteFile(filepath.Join(dir, "config", fourKeys+".yaml"), []byte(body), 0o644); err != nil {
+				t.Fatal(err)
+			}
 			validated := cdk(t, dir, "synth", "--quiet", "--context", "env="+env)
 			if validated.code != 0 {
 				t.Fatalf("cdk synth ended with %d:\n%s", validated.code, validated.stderr)

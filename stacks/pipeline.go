@@ -2,10 +2,12 @@ package stacks
 
 import (
 	"github.com/aws/aws-cdk-go/awscdk/v2"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awscodebuild"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awscodeconnections"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsecr"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsecs"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsiam"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awss3"
 	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
 
@@ -34,17 +36,9 @@ type PipelineStack struct {
 }
 
 // NewPipelineStack defines the stack <project>-<env>-pipeline under scope. Without pipeline.repository in the configuration
-// it is empty, and the CDK CLI does not deploy it.
+// it holds what a pipeline needs, but none.
 func NewPipelineStack(scope constructs.Construct, env config.Environment, props PipelineStackProps) *PipelineStack {
 	stack := newStack(scope, "Pipeline", env, "pipeline", "Releases of the application")
-	if env.Pipeline.Repository != "" {
-		newPipeline(stack, env, props)
-	}
-	declareProviderLogs(stack)
-	return &PipelineStack{Stack: stack}
-}
-
-func newPipeline(stack awscdk.Stack, env config.Environment, props PipelineStackProps) {
 	artifacts := bucket.New(stack, "Artifacts", bucket.Props{ExpirationDays: artifactDays})
 	build := imagebuild.New(stack, "ImageBuild", imagebuild.Props{
 		Artifacts:        artifacts,
@@ -53,6 +47,14 @@ func newPipeline(stack awscdk.Stack, env config.Environment, props PipelineStack
 		Architecture:     platform.Architecture(env.Service.Architecture),
 		LogRetentionDays: env.Service.LogRetentionDays,
 	})
+	if env.Pipeline.Repository != "" {
+		newPipeline(stack, env, props, artifacts, build)
+	}
+	declareProviderLogs(stack)
+	return &PipelineStack{Stack: stack}
+}
+
+func newPipeline(stack awscdk.Stack, env config.Environment, props PipelineStackProps, artifacts awss3.IBucket, build awscodebuild.IProject) {
 	p := pipeline.New(stack, "Pipeline", pipeline.Props{
 		ConnectionArn: connection(stack, env),
 		Repository:    env.Pipeline.Repository,

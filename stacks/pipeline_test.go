@@ -101,3 +101,11 @@ func TestTheConnectionIsMadeOrGiven(t *testing.T) {
 	pipeline := given.one(t, "AWS::CodePipeline::Pipeline")
 	want(t, pipeline, []string{"app/**"}, "Triggers", 0, "GitConfiguration", "Push", 0, "FilePaths", "Includes")
 }
+
+func TestAnEnvironmentWithoutARepositoryHasNoPipeline(t *testing.T) {
+	env := decodeTemplates(t, synthesize(t, minimal(nil)))
+	if len(env.all("AWS::CodePipeline::Pipeline")) > 0 || len(env.all("AWS::CodeConnections::Connection")) > 0 {
+		t.Error("there is a pipeline or a connection for no repository")
+	}
+	env.one(t, "AWS::CodeBuild::Project") // CloudFormation refuses a stack without resources
+}
