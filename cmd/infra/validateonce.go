@@ -153,7 +153,7 @@ func takeAway(report string) ([]byte, error) {
 	if err == nil {
 		err = os.Remove(report)
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // another run may have taken it meanwhile
 		return nil, fmt.Errorf("the validation report of an earlier run cannot be removed: %w; remove it by hand", err)
 	}
 	return earlier, nil
