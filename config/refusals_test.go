@@ -508,6 +508,12 @@ func TestParseReportsValues(t *testing.T) {
 				"    Name one of the account 210987654321.",
 		},
 		{
+			name: "region without a certificate in the RDS CA bundle",
+			yaml: strings.Replace(requiredKeys, "us-east-1", "ca-west-1", 1),
+			want: "config/dev.yaml:2:9: region: the schema task could not verify a database in ca-west-1: the RDS CA bundle that this project ships has no certificate for it\n" +
+				"    Choose another region. Not supported yet: ap-east-2, ap-southeast-5, ap-southeast-6, ap-southeast-7, ca-west-1, il-central-1, mx-central-1.",
+		},
+		{
 			name: "bootstrap key in another region",
 			yaml: requiredKeys + "bootstrapKmsKeyArn: arn:aws:kms:eu-west-1:123456789012:key/1234abcd\n",
 			want: "config/dev.yaml:6:21: bootstrapKmsKeyArn: \"arn:aws:kms:eu-west-1:123456789012:key/1234abcd\" is in eu-west-1, the environment in us-east-1\n" +

