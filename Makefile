@@ -83,6 +83,8 @@ dist/functions: go.mod go.sum $(call go-sources,functions internal)
 	@$(call build-function,arm64,./functions/seedimage,$@.new/arm64/seedimage/bootstrap)
 	@$(call build-function,amd64,./functions/schemainit,$@.new/x86_64/schemainit/bootstrap)
 	@$(call build-function,arm64,./functions/schemainit,$@.new/arm64/schemainit/bootstrap)
+	@$(call build-function,amd64,./functions/release,$@.new/x86_64/release/bootstrap)
+	@$(call build-function,arm64,./functions/release,$@.new/arm64/release/bootstrap)
 	@$(call build-function,amd64,./functions/seedimage/seed,$@.new/seed-amd64)
 	@$(call build-function,arm64,./functions/seedimage/seed,$@.new/seed-arm64)
 	@cp $@.new/seed-* $@.new/x86_64/seedimage/ && mv $@.new/seed-* $@.new/arm64/seedimage/

@@ -96,6 +96,7 @@ func TestRolesAllowExactly(t *testing.T) {
 			return []string{"secretsmanager:DescribeSecret on " + secret, "secretsmanager:GetSecretValue on " + secret}
 		}
 		service, ecs := env.one(t, "AWS::ECS::Service").ID, "arn:aws:ecs:"+cfg.Region+":"+account+":"
+		ofService := func(kind string) string { return ecs + kind + "/${" + cluster + "}/${" + service + ".Name}/*" }
 		artifacts := "${" + id("Pipeline/Artifacts/Resource") + ".Arn}"
 		build := "${" + env.one(t, "AWS::CodeBuild::Project").ID + ".Arn}"
 		connection := "${" + env.one(t, "AWS::CodeConnections::Connection").ID + ".ConnectionArn}"
@@ -127,6 +128,14 @@ func TestRolesAllowExactly(t *testing.T) {
 				"logs:GetLogEvents on ${" + id("Service/SchemaInit/Logs/Resource") + ".Arn}",
 			}),
 			"Data/SeedImage/Handler/Role": slices.Concat(pull, push, writeLogs("Data/SeedImage/Handler/Logs/Resource")),
+			"Pipeline/Release/Handler/Role": slices.Concat(writeLogs("Pipeline/Release/Handler/Logs/Resource"), []string{
+				"codepipeline:PutJobFailureResult on *", "codepipeline:PutJobSuccessResult on *",
+				"ecr:BatchGetImage on " + repository, "ecr:ListImages on " + repository, "ecr:PutImage on " + repository,
+				"ecs:DescribeServices on ${" + service + "}", "ecs:ListServiceDeployments on ${" + service + "}",
+				"ecs:DescribeServiceDeployments on " + ofService("service-deployment"),
+				"ecs:DescribeServiceRevisions on " + ofService("service-revision"),
+				"ecs:DescribeTasks on " + ecs + "task/${" + cluster + "}/*" + inCluster, "ecs:ListTasks on *" + inCluster,
+			}),
 			"Pipeline/Pipeline/Role": {
 				"codebuild:BatchGetBuilds on " + build, "codebuild:StartBuild on " + build, "codebuild:StopBuild on " + build,
 				"codeconnections:UseConnection on " + connection, "codestar-connections:UseConnection on " + connection,
@@ -135,6 +144,7 @@ func TestRolesAllowExactly(t *testing.T) {
 				"ecs:TagResource on " + ecs + "task-definition/" + name + `:* if {"StringEquals":{"ecs:CreateAction":"RegisterTaskDefinition"}}`,
 				"iam:PassRole on ${" + id("Service/TaskDefinition/ExecutionRole/Resource") + `.Arn} if {"StringEquals":{"iam:PassedToService":"ecs-tasks.amazonaws.com"}}`,
 				"iam:PassRole on ${" + id("Service/TaskDefinition/TaskRole/Resource") + `.Arn} if {"StringEquals":{"iam:PassedToService":"ecs-tasks.amazonaws.com"}}`,
+				"lambda:InvokeFunction on ${" + id("Pipeline/Release/Handler/Function/Resource") + ".Arn}",
 				"s3:GetBucketAcl on " + artifacts, "s3:GetBucketLocation on " + artifacts, "s3:GetBucketVersioning on " + artifacts,
 				"s3:GetObject on " + artifacts + "/*", "s3:GetObjectVersion on " + artifacts + "/*",
 				"s3:PutObject on " + artifacts + "/*", "s3:PutObjectAcl on " + artifacts + "/*",

@@ -222,8 +222,8 @@ func TestAnARM64EnvironmentIsARM64Throughout(t *testing.T) {
 			want(t, function, []string{"arm64"}, "Architectures")
 		}
 	}
-	if ours != 3 {
-		t.Errorf("%d functions of this project, want 3", ours)
+	if ours != 4 {
+		t.Errorf("%d functions of this project, want 4", ours)
 	}
 	want(t, env.one(t, "AWS::CodeBuild::Project"), "ARM_CONTAINER", "Environment", "Type")
 	want(t, seedImage(t, env), "ARM64", "Architecture")

@@ -6,7 +6,10 @@ import (
 	"github.com/aws/aws-cdk-go/awscdk/v2/awscodeconnections"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsecr"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsecs"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsevents"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awseventstargets"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsiam"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awslambda"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awss3"
 	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
@@ -15,6 +18,7 @@ import (
 	"flask-on-fargate/constructs/bucket"
 	"flask-on-fargate/constructs/imagebuild"
 	"flask-on-fargate/constructs/pipeline"
+	"flask-on-fargate/constructs/release"
 	"flask-on-fargate/constructs/webservice"
 	"flask-on-fargate/internal/platform"
 )
@@ -30,15 +34,25 @@ type PipelineStackProps struct {
 	Repository awsecr.IRepository
 }
 
-// PipelineStack holds what releases the application.
+// PipelineStack holds what releases the application: the function that keeps the tag `live` true, and the pipeline.
 type PipelineStack struct {
 	Stack awscdk.Stack
 }
 
 // NewPipelineStack defines the stack <project>-<env>-pipeline under scope. Without pipeline.repository in the configuration
-// it holds what a pipeline needs, but none.
+// it holds the function, and what a pipeline needs, but none.
 func NewPipelineStack(scope constructs.Construct, env config.Environment, props PipelineStackProps) *PipelineStack {
 	stack := newStack(scope, "Pipeline", env, "pipeline", "Releases of the application")
+	follow := release.New(stack, "Release", release.Props{
+		Cluster:              props.Cluster,
+		Service:              props.Service,
+		Repository:           props.Repository,
+		ContainerName:        webservice.ContainerName,
+		DeployTimeout:        deployTimeout(env),
+		Architecture:         platform.Architecture(env.Service.Architecture),
+		LogRetentionDays:     env.Service.LogRetentionDays,
+		NotificationTopicArn: env.NotificationTopicArn,
+	})
 	artifacts := bucket.New(stack, "Artifacts", bucket.Props{ExpirationDays: artifactDays})
 	build := imagebuild.New(stack, "ImageBuild", imagebuild.Props{
 		Artifacts:        artifacts,
@@ -48,13 +62,13 @@ func NewPipelineStack(scope constructs.Construct, env config.Environment, props 
 		LogRetentionDays: env.Service.LogRetentionDays,
 	})
 	if env.Pipeline.Repository != "" {
-		newPipeline(stack, env, props, artifacts, build)
+		newPipeline(stack, env, props, follow, artifacts, build)
 	}
 	declareProviderLogs(stack)
 	return &PipelineStack{Stack: stack}
 }
 
-func newPipeline(stack awscdk.Stack, env config.Environment, props PipelineStackProps, artifacts awss3.IBucket, build awscodebuild.IProject) {
+func newPipeline(stack awscdk.Stack, env config.Environment, props PipelineStackProps, follow awslambda.IFunction, artifacts awss3.IBucket, build awscodebuild.IProject) {
 	p := pipeline.New(stack, "Pipeline", pipeline.Props{
 		ConnectionArn: connection(stack, env),
 		Repository:    env.Pipeline.Repository,
@@ -63,11 +77,19 @@ func newPipeline(stack awscdk.Stack, env config.Environment, props PipelineStack
 		Approval:      env.Pipeline.Approval,
 		Artifacts:     artifacts,
 		Build:         build,
+		Release:       follow,
 		Service:       props.Service,
 		Family:        env.FullName(),
 		TaskRoles:     props.TaskRoles,
 		DeployTimeout: deployTimeout(env),
 	})
+	if env.NotificationTopicArn != "" {
+		p.OnStateChange(jsii.String("Failed"), &awsevents.OnEventOptions{
+			Description:  jsii.String("Runs of the pipeline that failed"),
+			EventPattern: &awsevents.EventPattern{Detail: &map[string]any{"state": []string{"FAILED"}}},
+			Target:       awseventstargets.NewLambdaFunction(follow, nil),
+		})
+	}
 	output(stack, "PipelineUrl", "The pipeline in the console", consoleURL(env, "codepipeline/pipelines/"+*p.PipelineName()+"/view"))
 }
 

@@ -2,6 +2,7 @@ package stacks_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"flask-on-fargate/config"
@@ -36,7 +37,7 @@ func TestPipelineStages(t *testing.T) {
 		if cfg.Pipeline.Approval {
 			wanted = append(wanted, "Approve/Approve/Manual")
 		}
-		wanted = append(wanted, "Deploy/Deploy/ECS")
+		wanted = append(wanted, "Deploy/Deploy/ECS", "Deploy/Release/Lambda")
 		if got := pipelineStages(t, env); !slices.Equal(got, wanted) {
 			t.Errorf("actions %v, want %v", got, wanted)
 		}
@@ -47,10 +48,20 @@ func TestPipelineStages(t *testing.T) {
 	})
 }
 
-func TestTheDeployActionHasATimeOut(t *testing.T) {
+// The release action must not wait for the deploy action, which ends at its time-out only when ECS rolled back.
+func TestTheReleaseActionRunsBesideTheDeployActionOnTheSameImage(t *testing.T) {
 	forEachShipped(t, func(t *testing.T, env environment, cfg config.Environment) {
-		if got := text(at(action(t, env, "Deploy"), "Configuration", "DeploymentTimeout")); got != "15" {
-			t.Errorf("time-out %s min, want 15", got)
+		deploy, release := action(t, env, "Deploy"), action(t, env, "Release")
+		if text(at(deploy, "RunOrder")) != text(at(release, "RunOrder")) {
+			t.Errorf("run orders %v and %v, want the same", at(deploy, "RunOrder"), at(release, "RunOrder"))
+		}
+		if text(at(deploy, "InputArtifacts")) != text(at(release, "InputArtifacts")) {
+			t.Errorf("inputs %s and %s, want the same", text(at(deploy, "InputArtifacts")), text(at(release, "InputArtifacts")))
+		}
+		function := references(at(release, "Configuration", "FunctionName"))
+		environment := env.Resources[function[0]].Properties["Environment"]
+		if text(at(environment, "Variables", "DEPLOY_TIMEOUT_SECONDS")) != `"900"` || text(at(deploy, "Configuration", "DeploymentTimeout")) != "15" {
+			t.Errorf("time-outs %s s and %s min, want 15 min for both", text(at(environment, "Variables", "DEPLOY_TIMEOUT_SECONDS")), text(at(deploy, "Configuration", "DeploymentTimeout")))
 		}
 	})
 }
@@ -91,6 +102,7 @@ func TestTheConnectionIsMadeOrGiven(t *testing.T) {
 	given := decodeTemplates(t, synthesize(t, minimal(func(env *config.Environment) {
 		env.Pipeline.Repository, env.Pipeline.ConnectionArn = "my-org/my-app", arn
 		env.Pipeline.Paths = []string{"app/**"}
+		env.NotificationTopicArn = "arn:aws:sns:eu-west-1:123456789012:operators"
 	})))
 	if len(given.all("AWS::CodeConnections::Connection")) > 0 || given.Outputs["pipeline.ConnectionUrl"] != nil {
 		t.Error("a connection is made although one is given")
@@ -100,6 +112,37 @@ func TestTheConnectionIsMadeOrGiven(t *testing.T) {
 	}
 	pipeline := given.one(t, "AWS::CodePipeline::Pipeline")
 	want(t, pipeline, []string{"app/**"}, "Triggers", 0, "GitConfiguration", "Push", 0, "FilePaths", "Includes")
+	testFailuresAreAnnounced(t, given)
+}
+
+func testFailuresAreAnnounced(t *testing.T, env environment) {
+	t.Helper()
+	release := env.byPath(t, "Pipeline/Release/Handler/Function/Resource")
+	want(t, release, "arn:aws:sns:eu-west-1:123456789012:operators", "Environment", "Variables", "NOTIFICATION_TOPIC_ARN")
+	role := env.byPath(t, "Pipeline/Release/Handler/Role/Resource").ID
+	if allowed := permissions(env, role); !slices.Contains(allowed, "sns:Publish on arn:aws:sns:eu-west-1:123456789012:operators") {
+		t.Errorf("the release function may not publish: %v", allowed)
+	}
+	announced := slices.ContainsFunc(env.all("AWS::Events::Rule"), func(rule resource) bool {
+		pattern := text(rule.Properties["EventPattern"])
+		return strings.Contains(pattern, "CodePipeline Pipeline Execution State Change") && strings.Contains(pattern, `"state":["FAILED"]`) &&
+			slices.Contains(references(rule.Properties["Targets"]), release.ID)
+	})
+	if !announced {
+		t.Error("a failed run of the pipeline is announced nowhere")
+	}
+}
+
+// The tag live is kept without a pipeline too: whoever starts a deployment, the function hears of it.
+func TestLiveIsKeptWithoutAPipeline(t *testing.T) {
+	env := decodeTemplates(t, synthesize(t, minimal(nil)))
+	if len(env.all("AWS::CodePipeline::Pipeline")) > 0 {
+		t.Error("a pipeline without a repository")
+	}
+	rule := env.one(t, "AWS::Events::Rule")
+	want(t, rule, []any{map[string]any{"Ref": env.one(t, "AWS::ECS::Service").ID}}, "EventPattern", "resources")
+	want(t, rule, []string{"ECS Deployment State Change"}, "EventPattern", "detail-type")
+	want(t, rule, map[string]any{"eventName": []string{"SERVICE_DEPLOYMENT_COMPLETED", "SERVICE_DEPLOYMENT_FAILED"}}, "EventPattern", "detail")
 }
 
 func TestAnEnvironmentWithoutARepositoryHasNoPipeline(t *testing.T) {

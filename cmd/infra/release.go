@@ -24,7 +24,8 @@ IMAGE is a tag, as sha-<commit>, or a digest, sha256:<64 hex digits>. The comman
 does what CodePipeline's ECS deploy action does: it registers the service's task
 definition anew with that image and nothing else changed, and updates the
 service. ECS rolls back a deployment whose tasks do not become healthy; the
-command then says why. It does not move the tag live.
+command then says why. It does not move the tag live: the environment does, when
+ECS has completed the deployment.
 
 It exits with 0 when the image runs, with 1 when it does not, or when you did
 not agree, and with 2 when it could not tell.`

@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-cdk-go/awscdk/v2/awscodepipelineactions"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsecs"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsiam"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awslambda"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awss3"
 	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
@@ -28,6 +29,7 @@ type Props struct {
 
 	Artifacts     awss3.IBucket         // required
 	Build         awscodebuild.IProject // required; it may use Artifacts
+	Release       awslambda.IFunction   // required; it follows the deployment
 	Service       awsecs.IBaseService   // required
 	Family        string                // required; of the service's task definition
 	TaskRoles     []awsiam.IRole        // required; both roles of the task definition
@@ -69,7 +71,7 @@ func New(scope constructs.Construct, id string, props Props) awscodepipeline.Pip
 			AdditionalInformation: jsii.String("Deploy the image that this run has built"),
 		}))
 	}
-	stage("Deploy", newDeploy(props, image))
+	stage("Deploy", newDeploy(props, image), newRelease(props, image))
 	return pipeline
 }
 
@@ -103,7 +105,18 @@ func newDeploy(props Props, image awscodepipeline.Artifact) awscodepipeline.IAct
 	})
 }
 
-// newRole is written out: the library's actions would add seven ECS actions and iam:PassRole on all
+// newRelease runs beside the deploy action, not after it: that one does not notice a deployment that ECS rolled back, and
+// fails at its time-out only.
+func newRelease(props Props, image awscodepipeline.Artifact) awscodepipeline.IAction {
+	return awscodepipelineactions.NewLambdaInvokeAction(&awscodepipelineactions.LambdaInvokeActionProps{
+		ActionName: jsii.String("Release"),
+		RunOrder:   jsii.Number(1),
+		Lambda:     props.Release,
+		Inputs:     &[]awscodepipeline.Artifact{image},
+	})
+}
+
+// newRole is written out: the library's actions would add seven ECS actions, iam:PassRole and lambda:ListFunctions on all
 // resources, and all objects of the bucket by wildcard actions.
 func newRole(scope constructs.Construct, props Props) awsiam.IRole {
 	family := awscdk.Stack_Of(scope).FormatArn(&awscdk.ArnComponents{
@@ -124,5 +137,6 @@ func newRole(scope constructs.Construct, props Props) awsiam.IRole {
 		policy.Allow("ecs:TagResource").On(family).If("StringEquals", "ecs:CreateAction", "RegisterTaskDefinition"),
 		policy.Allow("ecs:DescribeTaskDefinition").OnAll(),
 		policy.Allow("iam:PassRole").On(taskRoles...).If("StringEquals", "iam:PassedToService", "ecs-tasks.amazonaws.com"),
+		policy.Allow("lambda:InvokeFunction").On(props.Release.FunctionArn()),
 	)
 }
