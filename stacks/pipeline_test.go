@@ -45,6 +45,10 @@ func TestPipelineStages(t *testing.T) {
 		want(t, pipeline, "V2", "PipelineType")
 		want(t, pipeline, "SUPERSEDED", "ExecutionMode")
 		want(t, pipeline, []any{map[string]any{"Branches": map[string]any{"Includes": []string{cfg.Pipeline.Branch}}}}, "Triggers", 0, "GitConfiguration", "Push")
+		source := action(t, env, "Source")
+		if at(source, "Configuration", "BranchName") != cfg.Pipeline.Branch || at(source, "Configuration", "DetectChanges") != false {
+			t.Errorf("the source is %s, want branch %s, and that only the trigger starts the pipeline", text(at(source, "Configuration")), cfg.Pipeline.Branch)
+		}
 	})
 }
 

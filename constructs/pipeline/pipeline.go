@@ -84,6 +84,9 @@ func newSource(props Props, output awscodepipeline.Artifact) awscodepipelineacti
 		Repo:          jsii.String(name),
 		Branch:        jsii.String(props.Branch),
 		Output:        output,
+		// The trigger alone starts the pipeline. By default the action does as well, at a push that changes any file:
+		// https://docs.aws.amazon.com/codepipeline/latest/userguide/pipelines-triggers.html
+		TriggerOnPush: jsii.Bool(false),
 	})
 }
 
