@@ -94,7 +94,8 @@ func (h *handler) look(ctx context.Context, log *slog.Logger, job *events.CodePi
 	}
 	if d == nil {
 		if limit := min(appearTime, h.deployTimeout); h.now().Sub(p.Began) > limit {
-			return outcome{}, fmt.Errorf("no deployment of %s to service %s appeared within %s: see the error of the Deploy action, correct it, and run the pipeline again",
+			return outcome{}, fmt.Errorf("no deployment of %s to service %s appeared within %s: see the error of the Deploy action, correct it, and run the pipeline again; "+
+				"if it has none, retry the whole stage, not this action alone",
 				p.Image, h.service, limit)
 		}
 		return outcome{summary: "waiting for the deployment of " + p.Image}, nil

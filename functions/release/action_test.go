@@ -180,7 +180,7 @@ func TestADeploymentThatDoesNotAppearIsBounded(t *testing.T) {
 		for r.poll(); !r.ended(); r.poll() {
 			r.wantProgress("waiting for the deployment of " + uri + ":sha-b")
 		}
-		r.wantFailure("no deployment of "+uri+":sha-b to service web appeared within "+want.String(), "the error of the Deploy action")
+		r.wantFailure("no deployment of "+uri+":sha-b to service web appeared within "+want.String(), "the error of the Deploy action", "retry the whole stage")
 		if took := w.clock.Sub(began); took < want || took > want+2*time.Minute {
 			t.Errorf("gave up after %s, want %s", took, want)
 		}
