@@ -70,6 +70,18 @@ func TestTheReleaseActionRunsBesideTheDeployActionOnTheSameImage(t *testing.T) {
 	})
 }
 
+// A task that fails takes its grace before that counts, and the circuit breaker waits for three.
+func TestTheDeployActionWaitsForTheCircuitBreaker(t *testing.T) {
+	for grace, minutes := range map[int]string{0: "12", 60: "15", 900: "57"} {
+		env := decodeTemplates(t, synthesize(t, minimal(func(env *config.Environment) {
+			env.Pipeline.Repository, env.Service.HealthCheckGraceSeconds = "my-org/my-app", grace
+		})))
+		if got := text(at(action(t, env, "Deploy"), "Configuration", "DeploymentTimeout")); got != minutes {
+			t.Errorf("with a grace of %d s the deploy action waits %s min, want %s", grace, got, minutes)
+		}
+	}
+}
+
 func TestImageBuild(t *testing.T) {
 	forEachShipped(t, func(t *testing.T, env environment, cfg config.Environment) {
 		build := env.one(t, "AWS::CodeBuild::Project")
@@ -92,6 +104,15 @@ func TestArtifactsArePrivateAndExpire(t *testing.T) {
 		if artifacts.DeletionPolicy != "Delete" {
 			t.Errorf("the artifacts stay after destroy: %s", artifacts.DeletionPolicy)
 		}
+		emptied := slices.ContainsFunc(env.all("Custom::S3AutoDeleteObjects"), func(r resource) bool {
+			return slices.Contains(references(r.Properties["BucketName"]), artifacts.ID)
+		})
+		if !emptied {
+			t.Error("the bucket is not emptied on destroy, which then fails")
+		}
+		policy := env.byPath(t, "Pipeline/Artifacts/Policy/Resource")
+		want(t, policy, "Deny", "PolicyDocument", "Statement", 0, "Effect")
+		want(t, policy, map[string]any{"Bool": map[string]any{"aws:SecureTransport": "false"}}, "PolicyDocument", "Statement", 0, "Condition")
 	})
 }
 
@@ -101,11 +122,14 @@ func TestTheConnectionIsMadeOrGiven(t *testing.T) {
 	if env.Outputs["pipeline.ConnectionUrl"] == nil {
 		t.Error("no link to the handshake of the connection")
 	}
+	if env.Outputs["pipeline.PipelineUrl"] == nil {
+		t.Error("no link to the pipeline")
+	}
 
 	const arn = "arn:aws:codeconnections:eu-west-1:123456789012:connection/12ab"
 	given := decodeTemplates(t, synthesize(t, minimal(func(env *config.Environment) {
 		env.Pipeline.Repository, env.Pipeline.ConnectionArn = "my-org/my-app", arn
-		env.Pipeline.Paths = []string{"app/**"}
+		env.Pipeline.Branch, env.Pipeline.Paths = "stable", []string{"app/**"}
 		env.NotificationTopicArn = "arn:aws:sns:eu-west-1:123456789012:operators"
 	})))
 	if len(given.all("AWS::CodeConnections::Connection")) > 0 || given.Outputs["pipeline.ConnectionUrl"] != nil {
@@ -115,6 +139,10 @@ func TestTheConnectionIsMadeOrGiven(t *testing.T) {
 		t.Errorf("the source uses %v", got)
 	}
 	pipeline := given.one(t, "AWS::CodePipeline::Pipeline")
+	if got := at(action(t, given, "Source"), "Configuration", "BranchName"); got != "stable" {
+		t.Errorf("the source is the branch %v", got)
+	}
+	want(t, pipeline, []string{"stable"}, "Triggers", 0, "GitConfiguration", "Push", 0, "Branches", "Includes")
 	want(t, pipeline, []string{"app/**"}, "Triggers", 0, "GitConfiguration", "Push", 0, "FilePaths", "Includes")
 	testFailuresAreAnnounced(t, given)
 }
@@ -145,6 +173,7 @@ func TestLiveIsKeptWithoutAPipeline(t *testing.T) {
 	}
 	rule := env.one(t, "AWS::Events::Rule")
 	want(t, rule, []any{map[string]any{"Ref": env.one(t, "AWS::ECS::Service").ID}}, "EventPattern", "resources")
+	want(t, rule, []string{"aws.ecs"}, "EventPattern", "source")
 	want(t, rule, []string{"ECS Deployment State Change"}, "EventPattern", "detail-type")
 	want(t, rule, map[string]any{"eventName": []string{"SERVICE_DEPLOYMENT_COMPLETED", "SERVICE_DEPLOYMENT_FAILED"}}, "EventPattern", "detail")
 }

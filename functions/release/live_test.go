@@ -246,6 +246,16 @@ func TestLiveStaysWhenADeploymentWasCompletedWithoutARunningTask(t *testing.T) {
 	w.wantLive("sha-b")
 }
 
+// TestLiveFollowsAServiceThatWasStoppedAfterwards has a task when the deployment was completed, and none any more.
+func TestLiveFollowsAServiceThatWasStoppedAfterwards(t *testing.T) {
+	w := releasedWorld(t)
+	w.push("sha-b")
+	w.complete(w.release("sha-b"))
+	w.desired = 0
+	w.deliver()
+	w.wantLive("sha-b")
+}
+
 // TestAFailedDeploymentLeavesLiveAlone includes the moment in which ECS has announced the failure but not ended the rollback.
 func TestAFailedDeploymentLeavesLiveAlone(t *testing.T) {
 	w := releasedWorld(t)
