@@ -42,7 +42,8 @@ type Environment struct {
 	// Allowed: at most 48 tags, keys of 1 to 128 and values of 1 to 256 characters: letters, digits, spaces and _ . : / = + - @.
 	// No key begins with aws: and none is `project` or `environment`.
 	Tags map[string]string `yaml:"tags,omitempty"`
-	// NotificationTopicArn is an SNS topic in the environment's region to which the database's failures are announced.
+	// NotificationTopicArn is an SNS topic in the environment's region to which failures of the database, of releases and of
+	// runs of the pipeline are announced.
 	//
 	// Allowed: the ARN of a standard (not FIFO) topic, arn:aws:sns:<region>:<account>:<name>.
 	NotificationTopicArn string `yaml:"notificationTopicArn,omitempty" jsonschema:"pattern=^arn:aws:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]+$"`
