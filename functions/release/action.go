@@ -22,6 +22,10 @@ const (
 	// stage runs one execution at a time, and to place a task and to pass its health checks takes longer than this.
 	slack = time.Minute
 
+	// maxDelay is how much later than that a job's first call may come, if Lambda was throttled, and still find a deployment
+	// that has not ended.
+	maxDelay = 20 * time.Minute
+
 	// appearTime is how long after the first call the deployment may take to appear. All that the deploy action does before is
 	// to register a task definition.
 	appearTime = 5 * time.Minute
@@ -35,6 +39,7 @@ const (
 // https://docs.aws.amazon.com/codepipeline/latest/APIReference/API_PutJobSuccessResult.html
 type progress struct {
 	Began time.Time `json:"began"`           // the first call
+	Since time.Time `json:"since"`           // an earlier deployment is not this run's
 	Image string    `json:"image,omitempty"` // the one that the run deploys, once it is known
 }
 
@@ -48,7 +53,7 @@ type outcome struct {
 
 // follow looks once at the deployment of the run that a job belongs to. If it was not completed, the error says why.
 func (h *handler) follow(ctx context.Context, log *slog.Logger, job *events.CodePipelineJob) (outcome, error) {
-	p := progress{Began: h.now().UTC()}
+	p := progress{Began: h.now().UTC(), Since: h.now().UTC().Add(-slack)}
 	if token := job.Data.ContinuationToken; token != "" {
 		p = progress{}
 		if err := json.Unmarshal([]byte(token), &p); err != nil || p.Began.IsZero() {
@@ -88,7 +93,7 @@ func (h *handler) look(ctx context.Context, log *slog.Logger, job *events.CodePi
 			return outcome{}, err
 		}
 	}
-	d, newer, err := h.ownDeployment(ctx, p.Image, p.Began.Add(-slack))
+	d, newer, err := h.ownDeployment(ctx, p.Image, p.Since)
 	if err != nil {
 		return outcome{}, err
 	}
@@ -99,6 +104,9 @@ func (h *handler) look(ctx context.Context, log *slog.Logger, job *events.CodePi
 				p.Image, h.service, limit)
 		}
 		return outcome{summary: "waiting for the deployment of " + p.Image}, nil
+	}
+	if created := aws.ToTime(d.CreatedAt); created.Before(p.Since) {
+		p.Since = created
 	}
 	log.InfoContext(ctx, "deployment", "deployment", aws.ToString(d.ServiceDeploymentArn), "image", p.Image, "status", string(d.Status))
 	result = outcome{id: aws.ToString(d.ServiceDeploymentArn)}

@@ -228,6 +228,19 @@ func TestADeploymentThatBeganBeforeTheFirstCallIsTheRuns(t *testing.T) {
 	r.poll().wantSuccess("deployment-2")
 }
 
+// TestADeploymentInProgressIsTheRunsHoweverLateTheFirstCallComes has a function that was throttled for minutes.
+func TestADeploymentInProgressIsTheRunsHoweverLateTheFirstCallComes(t *testing.T) {
+	w := releasedWorld(t)
+	w.push("sha-b")
+	r := w.startRun("sha-b")
+	d := w.release("sha-b")
+	w.clock = w.clock.Add(10 * time.Minute)
+	r.poll().wantProgress("deployment-2")
+	w.complete(d)
+	r.poll().wantSuccess("deployment-2")
+	w.wantLive("sha-b")
+}
+
 func TestAnotherDeploymentOvertook(t *testing.T) {
 	w := releasedWorld(t)
 	w.push("sha-b")

@@ -152,13 +152,16 @@ func (h *handler) runs(ctx context.Context, d types.ServiceDeployment) (bool, er
 	return slices.ContainsFunc(out.Services, func(s types.Service) bool { return s.RunningCount > 0 }), nil
 }
 
-// ownDeployment returns the newest deployment of an image that was created since a time, and in words those that were created
-// after it, the newest first. Without one it returns nil.
+// ownDeployment returns the newest deployment of an image that was created since a time, or has not ended, and in words those
+// that were created after it, the newest first. Without one it returns nil.
 func (h *handler) ownDeployment(ctx context.Context, image string, since time.Time) (own *types.ServiceDeployment, newer []string, err error) {
-	found, err := h.list(ctx, since)
+	found, err := h.list(ctx, since.Add(-maxDelay))
 	if err != nil {
 		return nil, nil, err
 	}
+	found = slices.DeleteFunc(found, func(d types.ServiceDeploymentBrief) bool {
+		return d.FinishedAt != nil && aws.ToTime(d.CreatedAt).Before(since)
+	})
 	var arns []string
 	for _, d := range found {
 		arns = append(arns, aws.ToString(d.TargetServiceRevisionArn))
