@@ -5,7 +5,8 @@
 
 ENV ?= dev
 
-export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
+# The second and the third are there where the system lacks MariaDB.
+export PATH := $(CURDIR)/node_modules/.bin:$(CURDIR)/.local/mariadb/usr/bin:$(CURDIR)/.local/mariadb/usr/sbin:$(PATH)
 # Exactly this Go, also where a newer one is installed: the functions' asset hashes depend on the compiler.
 export GOTOOLCHAIN := $(shell sed -n 's/^toolchain //p' go.mod)
 
@@ -48,12 +49,60 @@ schema-test: app mariadb ## Apply the schema to real MariaDB servers by the very
 	@cdk synth --quiet --context env=dev
 	SCHEMA_TEMPLATE="$$(ls "$(CURDIR)"/cdk.out/devService*.template.json)" go test -tags=schematest -count=1 -parallel=4 ./internal/schematest
 
-# Debian 12's, whose client and server the tests know.
-MARIADB := 1:10.11.*
 .PHONY: mariadb
-mariadb:
-	@command -v mariadbd mariadb-install-db mysql >/dev/null || { echo 'Installing MariaDB $(MARIADB) from Debian (needs root)' >&2; \
-		apt-get update -qq && apt-get install -y -qq --no-install-recommends 'mariadb-server-core=$(MARIADB)' 'mariadb-client-core=$(MARIADB)' >/dev/null; }
+mariadb: # Debian 12's, whose client and server the tests know
+	@local/mariadb.sh
+
+.PHONY: local
+local: local-tools ## Deploy config/local.yaml on this machine, without AWS and Docker, or deploy what changed
+	@.local/venv/bin/python -m local up
+
+.PHONY: local-down
+local-down: local-tools ## Destroy what `make local` deployed and stop it (ARGS=--force: only stop it)
+	@.local/venv/bin/python -m local down $(ARGS)
+
+.PHONY: local-cdk
+local-cdk: local-tools ## Run the CDK CLI on the local target: ARGS="diff --all"
+	@.local/venv/bin/python -m local cdk $(ARGS)
+
+.PHONY: local-mysql
+local-mysql: local-tools ## Open the local database in MariaDB's client
+	@.local/venv/bin/python -m local mysql $(ARGS)
+
+.PHONY: local-logs
+local-logs: local-tools ## List the local log groups, or print one: ARGS=GROUP, its name or a part of it
+	@.local/venv/bin/python -m local logs $(ARGS)
+
+.PHONY: local-release
+local-release: local-tools bin/local-image ## Release an image on the local target: IMAGE=PATH, an OCI archive or folder
+	@.local/venv/bin/python -m local release $(IMAGE)
+
+.PHONY: local-test
+local-test: local-tools bin/local-image ## Prove all of it on the local target, from bootstrap to destroy
+	@.local/venv/bin/python -m local test
+
+.PHONY: local-tools
+local-tools: app mariadb .local/venv/.installed local/node_modules/.package-lock.json
+
+# Python's own word for a missing venv module names the package for Debian only.
+.local/venv/.installed: local/requirements.txt
+	@[ "$$(uname -s)" = Linux ] || { echo 'The local target runs on Linux only, because containers are processes of this machine: use a Linux machine or a virtual one' >&2; exit 1; }
+	@command -v python3 >/dev/null || { echo 'python3 is missing: install Python 3.11 or newer' >&2; exit 1; }
+	@python3 -c 'import sys; sys.version_info >= (3, 11) or sys.exit("python3 is Python %d.%d: the local target needs 3.11 or newer, first in PATH" % sys.version_info[:2])'
+	@python3 -c 'import ensurepip, venv' 2>/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo 'Installing python3-venv from the system'"'"'s packages' >&2 && apt-get update -qq && apt-get install -y -qq --no-install-recommends python3-venv >/dev/null; } || \
+		{ echo 'python3 has no venv module: install it, on Debian and Ubuntu by `apt-get install python3-venv` as root' >&2; exit 1; }
+	@echo 'Installing the emulator into .local/venv (about 10 s)' >&2
+	@rm -rf .local/venv && python3 -m venv .local/venv
+	@.local/venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r local/requirements.txt
+	@touch $@
+
+local/node_modules/.package-lock.json: local/package.json local/package-lock.json
+	@echo 'Installing the AWS SDK of Lambda'"'"'s Node.js into local/node_modules (about 10 s)' >&2
+	@npm ci --prefix local --no-fund --no-audit --no-update-notifier --loglevel=error >&2
+	@touch $@
+
+bin/local-image: go.mod go.sum $(call go-sources,$(wildcard local/image local/sample) internal)
+	@go build -trimpath -buildvcs=false -ldflags='-s -w' -o $@ ./local/image
 
 .PHONY: golden
 golden: app ## Rewrite the golden templates and what is generated from the configuration, to be reviewed like code
@@ -112,4 +161,5 @@ bench/javascript/node_modules/.package-lock.json: bench/javascript/package.json 
 
 .PHONY: clean
 clean: ## Remove everything that was built or installed
-	rm -rf bin dist cdk.out node_modules bench/javascript/node_modules .cdk-validated
+	@[ ! -e .local/run ] || { echo 'the local target runs, or its state is there: `make local-down` first' >&2; exit 1; }
+	rm -rf bin dist cdk.out node_modules bench/javascript/node_modules local/node_modules .local .cdk-validated

@@ -1,0 +1,80 @@
+"""What `make local` says at its end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from local.aws import Cloud, database
+from local.settings import Settings
+from local.target import Target
+
+Row = tuple[str, str]
+
+
+def table(rows: Iterable[Row]) -> str:
+    """Two columns. A row without a title goes on with the one before it."""
+    rows = list(rows)
+    width = max(len(title) for title, _ in rows)
+    return "\n".join(f"  {title:<{width}}  {text}".rstrip() for title, text in rows)
+
+
+def kinds(types: Iterable[str], inventory: dict[str, str]) -> list[tuple[str, int, int]]:
+    """How many of the deployed resources, and of their types, are of each kind: real first."""
+    resources: Counter[str] = Counter()
+    distinct: dict[str, set[str]] = {}
+    for kind_of in types:
+        listed = inventory.get(kind_of)
+        if listed is None and kind_of.startswith("Custom::"):
+            listed = inventory.get("AWS::CloudFormation::CustomResource")
+        kind = listed or "not listed"
+        resources[kind] += 1
+        distinct.setdefault(kind, set()).add(kind_of)
+    order = ["real", "stored", "declared"]
+    return [(kind, resources[kind], len(distinct[kind])) for kind in sorted(resources, key=lambda k: (order + [k]).index(k))]
+
+
+MEANINGS = {
+    "real": "real: they do here what they do in AWS",
+    "stored": "stored: they can be read back, and nothing acts on them",
+    "declared": "only declared: nothing of them is there",
+    "not listed": "of a type that the emulator does not list",
+}
+
+
+def kind_lines(found: Sequence[tuple[str, int, int]]) -> list[str]:
+    return [f"{resources:3} of {types} type{'s' if types != 1 else ''} {'are ' if kind != 'not listed' else ''}{MEANINGS.get(kind, kind)}" for kind, resources, types in found]
+
+
+def size(count: int) -> str:
+    return f"{count / 1e6:.0f} MB"
+
+
+def memory_line(sizes: Sequence[tuple[str, int]]) -> str:
+    return f"{size(sum(s for _, s in sizes))} resident: " + ", ".join(f"{kind} {size(s)}" for kind, s in sizes)
+
+
+def rows(target: Target, settings: Settings, cloud: Cloud, inventory: dict[str, Any], memory: Sequence[tuple[str, int]]) -> list[Row]:
+    outputs = {part: cloud.outputs(settings.stack(part)) for part in ("data", "service")}
+    secret = database(cloud, settings)
+    types = [r["ResourceType"] for part in ("network", "data", "service", "pipeline") for r in cloud.resources(settings.stack(part))]
+    kind_rows = kind_lines(kinds(types, inventory.get("resourceTypes", {})))
+    return [
+        ("application", outputs["service"].get("ApplicationUrl", "the service stack has no output ApplicationUrl")),
+        ("database", f"{outputs['data'].get('RdsEndpoint')}:{secret.get('port')}, database {secret.get('dbname')}, user {secret.get('username')}"),
+        ("bucket", outputs["data"].get("S3BucketName", "the data stack has no output S3BucketName")),
+        ("AWS", f"{target.url}, keys test and test, region {target.region}"),
+        ("memory", memory_line(memory)),
+        ("", ""),
+        ("resources", kind_rows[0] if kind_rows else "none"),
+        *(("", line) for line in kind_rows[1:]),
+        ("", f"which is which: docs/local.md, and {target.url}/_local/inventory"),
+        ("", ""),
+        ("look around", 'make local-cdk ARGS="diff --all"'),
+        ("", "make local-mysql"),
+        ("", "make local-logs, then make local-logs ARGS=GROUP"),
+        ("release", "make local-release IMAGE=PATH   (an OCI archive or folder, or what docker save wrote)"),
+        ("after a change", "make local, again"),
+        ("stop", "make local-down"),
+    ]
