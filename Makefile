@@ -62,7 +62,7 @@ local-down: local-tools ## Destroy what `make local` deployed and stop it (ARGS=
 	@.local/venv/bin/python -m local down $(ARGS)
 
 .PHONY: local-cdk
-local-cdk: local-tools ## Run the CDK CLI on the local target: ARGS="diff --all"
+local-cdk: local-tools ## Run the CDK CLI on the local target: ARGS=diff
 	@.local/venv/bin/python -m local cdk $(ARGS)
 
 .PHONY: local-mysql

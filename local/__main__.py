@@ -4,10 +4,14 @@
 from __future__ import annotations
 
 import platform
+import signal
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+# While the libraries are loaded nothing has been started yet: Ctrl-C ends the process without a word.
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
 
@@ -21,7 +25,7 @@ USAGE = """python -m local COMMAND
 
   up               start the emulator, unless it runs, and deploy config/local.yaml
   down [--force]   destroy the stacks, see that nothing is left, stop the emulator; --force only stops it
-  cdk ARGS…        the CDK CLI on the local target, as in: cdk diff --all
+  cdk ARGS…        the CDK CLI on the local target, as in: cdk diff
   mysql [ARGS…]    MariaDB's client on the local database
   logs [GROUP]     list the log groups, or print the events of one: its name, or a part of it
   release IMAGE    push an image and deploy it as the pipeline does: an OCI archive, an OCI layout folder, or what `docker save` wrote
@@ -84,7 +88,7 @@ def start_and_deploy(clock: Clock, config: settings.Settings, found: target.Targ
         deployed = time.monotonic() - deploying
         rows = report.rows(running, config, cloud, server.inventory(running), server.memory(running))
     except Failure as failure:
-        raise Failure(f"{failure}\nThe emulator goes on at {running.url}, for a look around: make local-logs, make local-cdk ARGS=…; "
+        raise Failure(f"{failure}\nThe emulator goes on at {running.url}, for a look around: make local-logs, make local-cdk ARGS=diff; "
                       "after a correction run `make local` again; `make local-down` stops it.") from None
     print(f"\nThe local target is up, after {clock.seconds():.0f} s, {deployed:.0f} of them for the deployment.\n\n{report.table(rows)}")
     return 0
@@ -133,7 +137,7 @@ def destroy(clock: Clock, running: target.Target) -> None:
 
 def run_cdk(arguments: list[str]) -> int:
     if not arguments:
-        raise Failure('what should the CDK CLI do? As in: make local-cdk ARGS="diff --all"')
+        raise Failure("what should the CDK CLI do? As in: make local-cdk ARGS=diff")
     cdk.become(arguments, server.require())
 
 

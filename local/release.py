@@ -132,8 +132,8 @@ class Actions:
         reader.join(timeout=5)
         if self.nothing_to_do and code == 0:
             return True
-        self._say(f"Deploy   {'succeeded' if code == 0 else f'failed with exit code {code}'}")
-        self._say(f"Release  {'succeeded' if released else 'failed'}")
+        self._tell("Deploy ", "succeeded" if code == 0 else f"failed with exit code {code}")
+        self._tell("Release", "succeeded" if released else "failed")
         return code == 0 and released
 
     @property
@@ -144,7 +144,7 @@ class Actions:
         for line in children.output(deploy):
             text = line.decode(errors="replace").rstrip()
             self._lines.append(text)
-            self._say(f"Deploy   {text}".rstrip())
+            self._tell("Deploy ", text)
 
     def _release(self, key: str, deploy: subprocess.Popen[bytes]) -> bool:
         """Calls the function until the action has ended, as CodePipeline does: each time with a new job."""
@@ -155,13 +155,13 @@ class Actions:
             answer = self._call(job(self._pipeline, key, token))
             status, text = answer.get("status"), answer.get("message") or answer.get("summary")
             if text and text != said:
-                self._say(f"Release  {text}")
+                self._tell("Release", text)
                 said = text
             if status in ("Succeeded", "Failed"):
                 return bool(status == "Succeeded")
             token = answer.get("continuationToken")
             if status != "InProgress" or token is None:
-                self._say(f"Release  the function did not answer its job, whose status is {status}; {self._see_log()}")
+                self._tell("Release", f"the function did not answer its job, whose status is {status}; {self._see_log()}")
                 return False
             for _ in range(PAUSE_SECONDS * 10):
                 code = deploy.poll()
@@ -171,7 +171,7 @@ class Actions:
                     deploy_failed = time.monotonic()
                 time.sleep(0.1)
             if deploy_failed is not None and time.monotonic() - deploy_failed > GRACE_SECONDS:
-                self._say(f"Release  no longer followed, {GRACE_SECONDS} s after the Deploy action failed")
+                self._tell("Release", f"no longer followed, {GRACE_SECONDS} s after the Deploy action failed")
                 return False
 
     def _call(self, of: dict[str, Any]) -> dict[str, Any]:
@@ -187,6 +187,10 @@ class Actions:
             return {"status": "Failed", "message": f"the function ended with an error: {payload}; {self._see_log()}"}
         result: dict[str, Any] = server.get(url)
         return result
+
+    def _tell(self, action: str, text: str) -> None:
+        # The name of the repository is long, and the same in every line.
+        self._say(f"{action}  {text.replace(self._pipeline.repository_uri + ':', '')}".rstrip())
 
     def _see_log(self) -> str:
         return "its log: make local-logs ARGS=Release"

@@ -72,10 +72,14 @@ def inventory(target: Target) -> dict[str, Any]:
 
 
 def is_ready(target: Target) -> bool:
+    """Tells whether this very emulator answers: another one, of another folder, may have taken the port first."""
+    found = process(target)
     try:
+        if found is None or not any(c.status == psutil.CONN_LISTEN and c.laddr.port == target.gateway_port for c in found.net_connections("tcp4")):
+            return False
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"{target.url}/_local/ready", timeout=2) as answer:
             return bool(answer.status == 200)
-    except OSError:
+    except (OSError, psutil.NoSuchProcess, psutil.AccessDenied):
         return False
 
 
@@ -118,10 +122,23 @@ def start(region: str) -> Target:
     """Starts an emulator on free ports and returns once it answers."""
     if not (mariadb() / "usr/sbin/mariadbd").exists():
         raise Failure("MariaDB's server is missing: there is no /usr/sbin/mariadbd, and none below .local/mariadb; `make mariadb` installs it")
-    gateway, *load_balancers = ports.choose([GATEWAY_PORT, *LOAD_BALANCER_PORTS])
     for folder in ("tmp", "home"):
         (STATE / folder).mkdir(parents=True, exist_ok=True)
     STATE.chmod(0o700)
+    for last in (False, False, True):
+        chosen = ports.choose([GATEWAY_PORT, *LOAD_BALANCER_PORTS])
+        child, target = launch(region, chosen)
+        problem = watch(child, target)
+        if problem is None:
+            return target
+        # Between the choice of a port and its use somebody else may have taken it: then there are others.
+        if last or all(map(ports.is_free, chosen)):
+            raise Failure(f"{problem}; its log ({EMULATOR_LOG.relative_to(ROOT)}) ends with\n{log_tail()}")
+    raise AssertionError
+
+
+def launch(region: str, chosen: list[int]) -> tuple[subprocess.Popen[bytes], Target]:
+    gateway, *load_balancers = chosen
     # Whoever reads the record must find the process, and the other way round. The session of its own keeps the terminal's
     # Ctrl-C from it: it goes on after the end of this process, unless this process ends it.
     with interrupts.held(), EMULATOR_LOG.open("wb") as log:
@@ -130,6 +147,11 @@ def start(region: str) -> Target:
             stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
         target = Target(child.pid, region, gateway, load_balancers)
         target.write()
+    return child, target
+
+
+def watch(child: subprocess.Popen[bytes], target: Target) -> str | None:
+    """Waits until the emulator answers. If it does not, it is ended, and the text says what was the matter."""
     limit = time.monotonic() + START_SECONDS
     while not is_ready(target):
         problem = None
@@ -141,9 +163,9 @@ def start(region: str) -> Target:
             with interrupts.held():
                 end(target)
                 RECORD.unlink()
-            raise Failure(f"{problem}; its log ({EMULATOR_LOG.relative_to(ROOT)}) ends with\n{log_tail()}")
+            return problem
         time.sleep(0.05)
-    return target
+    return None
 
 
 def log_tail() -> str:
