@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import signal
 import sys
@@ -13,9 +14,9 @@ from pathlib import Path
 # While the libraries are loaded nothing has been started yet: Ctrl-C ends the process without a word.
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
+from botocore.exceptions import BotoCoreError, ClientError
 
-from local import cdk, children, interrupts, leftovers, logs, mysql, report, server, settings, target
+from local import cdk, children, interrupts, leftovers, logs, mysql, report, scenario, server, settings, target
 from local import release as releases
 from local.aws import Cloud
 from local.failure import Failure
@@ -88,6 +89,8 @@ def start_and_deploy(clock: Clock, config: settings.Settings, found: target.Targ
         deployed = time.monotonic() - deploying
         rows = report.rows(running, config, cloud, server.inventory(running), server.memory(running))
     except Failure as failure:
+        if server.process(running) is None:
+            raise
         raise Failure(f"{failure}\nThe emulator goes on at {running.url}, for a look around: make local-logs, make local-cdk ARGS=diff; "
                       "after a correction run `make local` again; `make local-down` stops it.") from None
     print(f"\nThe local target is up, after {clock.seconds():.0f} s, {deployed:.0f} of them for the deployment.\n\n{report.table(rows)}")
@@ -105,7 +108,7 @@ def down(arguments: list[str]) -> int:
         else:
             running = server.find()
         if running is None:
-            print(server.remove_stale() or "no emulator runs: there is nothing to stop")
+            print(server.remove_stale(", which leaves nothing to stop") or "no emulator runs: there is nothing to stop")
             return 0
         try:
             if not force:
@@ -129,6 +132,8 @@ def destroy(clock: Clock, running: target.Target) -> None:
     try:
         cdk.destroy(running, clock.say)
     except Failure as failure:
+        if server.process(running) is None:
+            raise
         raise Failure(f"{failure}\nThe emulator goes on at {running.url}; `make local-down ARGS=--force` only stops it, and all that is in it is gone.") from None
     if left := leftovers.leftovers(Cloud(running), server.inventory(running)):
         raise Failure("after cdk destroy there is left\n" + "\n".join(f"  {thing}" for thing in left)
@@ -171,7 +176,7 @@ def release(arguments: list[str]) -> int:
 
 def test(arguments: list[str]) -> int:
     no_arguments("test", arguments)
-    raise Failure("the test of the local target is not there yet")
+    return scenario.run_in_copy()
 
 
 def no_arguments(command: str, arguments: list[str]) -> None:
@@ -200,7 +205,8 @@ def main(arguments: list[str]) -> int:
     except Interrupted:
         return interrupts.EXIT_CODE
     except BrokenPipeError:
-        pass  # the reader of the output had enough
+        # The reader of the output had enough. What is still to be written goes nowhere, and nothing complains.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     finally:
         with interrupts.held():
             children.end_all()
@@ -208,4 +214,8 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        code = main(sys.argv[1:])
+    except Interrupted:  # once more, while the first one was seen to
+        code = interrupts.EXIT_CODE
+    sys.exit(code)

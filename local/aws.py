@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import botocore.config  # type: ignore[import-untyped]
-import botocore.session  # type: ignore[import-untyped]
+import botocore.config
+import botocore.session
 
 from local.failure import Failure
 from local.settings import Settings

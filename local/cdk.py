@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from local import children
+from local import children, server
 from local.failure import Failure, tail
 from local.progress import Progress
 from local.settings import ACCOUNT, ENV, Settings
-from local.target import ASSEMBLY, CLI_LOG, ROOT, Target, client_environment
+from local.target import ASSEMBLY, CLI_LOG, EMULATOR_LOG, ROOT, Target, client_environment
 
 # As many stacks at once as there are.
 CONCURRENCY = 4
@@ -60,7 +60,14 @@ def become(arguments: Sequence[str], target: Target) -> NoReturn:
 
 def _follow(arguments: list[str], target: Target, say: Callable[[str], None], what: str) -> None:
     progress = Progress(say, os.path.commonprefix(stack_names()))
-    ran = _run(["--app", str(ASSEMBLY), *arguments], client_environment(target.region, target.url), progress.line, progress.tick)
+
+    def tick() -> None:
+        # The CLI would go on asking, and be answered by whatever listens there next.
+        if server.process(target) is None:
+            raise Failure(f"{what} failed: the emulator (process {target.pid}) has ended meanwhile; its log ({EMULATOR_LOG.relative_to(ROOT)}) ends with\n{server.log_tail()}")
+        progress.tick()
+
+    ran = _run(["--app", str(ASSEMBLY), *arguments], client_environment(target.region, target.url), progress.line, tick)
     if ran.code:
         raise Failure(f"{what} failed, the CDK CLI ended with exit code {ran.code}; all that it said is in {CLI_LOG.relative_to(ROOT)}"
                       + ("" if progress.said_why else f", which ends with\n{tail(ran.text)}"))
@@ -84,8 +91,9 @@ def _run(arguments: list[str], environment: dict[str, str], line: Callable[[str]
         with selectors.DefaultSelector() as selector:
             selector.register(pipe, selectors.EVENT_READ)
             while True:
-                if not selector.select(timeout=0.5):
-                    tick()
+                ready = selector.select(timeout=0.5)
+                tick()
+                if not ready:
                     continue
                 chunk = os.read(pipe.fileno(), 1 << 16)
                 if not chunk:

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Sequence
 from typing import IO, Any
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from local import interrupts
 

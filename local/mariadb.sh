@@ -53,20 +53,20 @@ echo "Unpacking MariaDB $series from the system's packages into $folder (about 2
 new=$folder.new
 rm -rf $new
 mkdir -p $new/lists/partial $new/cache/archives/partial $new/debs $new/root
-# As if neither package were installed: what is there may be half of it, or another version.
-awk -v RS= -v ORS='\n\n' '!/^Package: mariadb-(server|client)-core\n/' /var/lib/dpkg/status >$new/status
+# The system's hooks, which clean its own cache, are for root.
+echo '#clear APT::Update::Post-Invoke; #clear APT::Update::Post-Invoke-Success; #clear DPkg::Post-Invoke;' >$new/apt.conf
 state=$PWD/$new
 apt() {
-    apt-get -qq -o APT::Sandbox::User= -o Debug::NoLocking=1 -o Dir::State::Lists="$state/lists" -o Dir::State::status="$state/status" -o Dir::Cache="$state/cache" "$@"
+    apt-get -qq -c "$state/apt.conf" -o APT::Sandbox::User= -o Debug::NoLocking=1 -o Dir::State::Lists="$state/lists" -o Dir::Cache="$state/cache" "$@"
 }
 apt update || die "The list of the system's packages cannot be read, see above: MariaDB $series comes from there."
-# What would be installed is what is missing: the two packages, and their libraries but for those that are there.
+# The libraries that would be installed with the two packages are those that are missing.
 # shellcheck disable=SC2086 # two words
 missing="$(apt --simulate --no-install-recommends install $packages)" ||
     die "This system's packages have no MariaDB $series (apt-cache policy mariadb-server-core shows what there is): use Debian 12 or Ubuntu 24.04."
-missing="$(printf '%s\n' "$missing" | sed -n 's/^Inst \([^ ]*\) .*(\([^ ]*\) .*/\1=\2/p')"
+missing="$(printf '%s\n' "$missing" | sed -n '/^Inst mariadb-/d; s/^Inst \([^ ]*\) .*(\([^ ]*\) .*/\1=\2/p')"
 # shellcheck disable=SC2086 # words
-(cd $new/debs && apt download $missing) || die "MariaDB's packages cannot be fetched, see above."
+(cd $new/debs && apt download $packages $missing) || die "MariaDB's packages cannot be fetched, see above."
 for package in $new/debs/*.deb; do
     dpkg-deb -x "$package" $new/root
 done
@@ -84,7 +84,8 @@ for program in usr/sbin/mariadbd usr/bin/mariadb usr/bin/mariadb-install-db usr/
     cat >"$new/root/$program" <<END
 #!/bin/sh
 root="\$(cd "\${0%/*}/../.." && pwd)"
-LD_LIBRARY_PATH="$path\$LD_LIBRARY_PATH" exec "\$root/$program.real" "\$@"$base
+export LD_LIBRARY_PATH="$path\${LD_LIBRARY_PATH:-/usr/lib}"
+exec "\$root/$program.real" "\$@"$base
 END
     chmod +x "$new/root/$program"
 done

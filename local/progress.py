@@ -48,7 +48,8 @@ class Progress:
             stack = end["stack"] or end["path"]
             known = self._stacks.pop(stack, Stack())
             how = "no changes" if end["same"] else end["verb"] or "deployed"
-            resources = "" if end["same"] or not known.done else f", {len(known.done)} resources changed"
+            count = len(known.done)
+            resources = "" if end["same"] or not count else f", {count} resource{'s' if count > 1 else ''} changed"
             self._tell(f"{self._short(stack)}: {how}{resources}")
         elif _FAILED.match(text):
             self.said_why = True  # what follows is the reason

@@ -25,10 +25,7 @@ def kinds(types: Iterable[str], inventory: dict[str, str]) -> list[tuple[str, in
     resources: Counter[str] = Counter()
     distinct: dict[str, set[str]] = {}
     for kind_of in types:
-        listed = inventory.get(kind_of)
-        if listed is None and kind_of.startswith("Custom::"):
-            listed = inventory.get("AWS::CloudFormation::CustomResource")
-        kind = listed or "not listed"
+        kind = inventory.get(kind_of, "not listed")
         resources[kind] += 1
         distinct.setdefault(kind, set()).add(kind_of)
     order = ["real", "stored", "declared"]
@@ -39,12 +36,12 @@ MEANINGS = {
     "real": "real: they do here what they do in AWS",
     "stored": "stored: they can be read back, and nothing acts on them",
     "declared": "only declared: nothing of them is there",
-    "not listed": "of a type that the emulator does not list",
+    "not listed": "unknown to the emulator's list",
 }
 
 
 def kind_lines(found: Sequence[tuple[str, int, int]]) -> list[str]:
-    return [f"{resources:3} of {types} type{'s' if types != 1 else ''} {'are ' if kind != 'not listed' else ''}{MEANINGS.get(kind, kind)}" for kind, resources, types in found]
+    return [f"{resources:3} (types: {types:2}) are {MEANINGS.get(kind, kind)}" for kind, resources, types in found]
 
 
 def size(count: int) -> str:

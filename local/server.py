@@ -14,11 +14,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from local import children, interrupts, ports
 from local.failure import Failure, tail
 from local.target import EMULATOR_LOG, FOLDER, RECORD, ROOT, STATE, Target, emulator_environment, mariadb, read_target
+
+LAST_LOG = FOLDER / "last-emulator.log"
 
 GATEWAY_PORT = 4566
 LOAD_BALANCER_PORTS = (8080, 8081)
@@ -107,15 +109,17 @@ def require() -> Target:
     return target
 
 
-def remove_stale() -> str | None:
+def remove_stale(consequence: str = ": starting from zero") -> str | None:
     """Removes the state of an emulator that is gone, and says so."""
     if not STATE.exists():
         return None
     target = read_target()
+    if target is not None and EMULATOR_LOG.exists():
+        EMULATOR_LOG.replace(LAST_LOG)
     shutil.rmtree(STATE)
     if target is None:
         return None  # the run that began it was ended before anything ran
-    return f"the emulator that was started {target.started} (process {target.pid}) is gone, its state with it: starting from zero"
+    return f"the emulator that was started {target.started} (process {target.pid}) is gone, its state with it{consequence} (its log is {LAST_LOG.relative_to(ROOT)})"
 
 
 def start(region: str) -> Target:
