@@ -74,11 +74,14 @@ local-logs: local-tools ## List the local log groups, or print one: ARGS=GROUP, 
 	@.local/venv/bin/python -m local logs $(ARGS)
 
 .PHONY: local-release
-local-release: local-tools bin/local-image ## Release an image on the local target: IMAGE=PATH, an OCI archive or folder
+local-release: IMAGE ?= .local/sample.tar
+local-release: local-tools bin/local-image .local/sample.tar ## Release the sample application on the local target, or IMAGE=PATH, an OCI archive or folder
 	@.local/venv/bin/python -m local release $(IMAGE)
 
 .PHONY: local-test
-local-test: local-tools bin/local-image ## Prove all of it on the local target, from bootstrap to destroy
+local-test: local-tools bin/local-image .local/venv/.tests ## Prove all of it on the local target, from bootstrap to destroy (five minutes)
+	@.local/venv/bin/mypy --config-file local/mypy.ini local
+	@LOG_LEVEL=ERROR .local/venv/bin/python -m unittest discover --start-directory local/tests --top-level-directory .
 	@.local/venv/bin/python -m local test
 
 .PHONY: local-tools
@@ -96,10 +99,17 @@ local-tools: app mariadb .local/venv/.installed local/node_modules/.package-lock
 	@.local/venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r local/requirements.txt
 	@touch $@
 
+.local/venv/.tests: .local/venv/.installed local/tests/requirements.txt
+	@.local/venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r local/tests/requirements.txt
+	@touch $@
+
 local/node_modules/.package-lock.json: local/package.json local/package-lock.json
 	@echo 'Installing the AWS SDK of Lambda'"'"'s Node.js into local/node_modules (about 10 s)' >&2
 	@npm ci --prefix local --no-fund --no-audit --no-update-notifier --loglevel=error >&2
 	@touch $@
+
+.local/sample.tar: bin/local-image
+	@bin/local-image sample --out $@
 
 bin/local-image: go.mod go.sum $(call go-sources,$(wildcard local/image local/sample) internal)
 	@go build -trimpath -buildvcs=false -ldflags='-s -w' -o $@ ./local/image

@@ -25,6 +25,7 @@ var forbidden = map[string][]string{
 	module + "/config":     append([]string{module + "/stacks", module + "/constructs"}, cdk...),
 	module + "/functions":  append([]string{module + "/stacks", module + "/constructs"}, cdk...),
 	module + "/constructs": {module + "/stacks"},
+	module + "/local":      append([]string{module + "/stacks", module + "/constructs"}, cdk...),
 	module + "/internal":   {module + "/stacks", module + "/constructs"},
 }
 
@@ -65,7 +66,7 @@ func violations(packages []goPackage) []string {
 func list(t *testing.T) []goPackage {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Deps",
-		"./cmd/...", "./config/...", "./functions/...", "./constructs/...", "./stacks/...", "./internal/...")
+		"./cmd/...", "./config/...", "./functions/...", "./constructs/...", "./stacks/...", "./internal/...", "./local/...")
 	cmd.Dir = "../.."
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr

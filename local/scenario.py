@@ -1,0 +1,436 @@
+"""The proof of the local target: `make local-test` plays the life of an environment, step by step, and measures.
+
+It works in a copy of the project below .local/test/, so that neither the project's files nor a running local target are touched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from local.aws import Cloud
+from local.failure import tail
+from local.target import ROOT, client_environment, read_target
+
+REGION = "us-east-1"
+PREFIX = "flask-app-local"
+STACKS = [f"{PREFIX}-{part}" for part in ("network", "data", "service", "pipeline")]
+
+# The bounds that this project promises.
+MAX_DEPLOY_SECONDS = 60
+MAX_TEST_SECONDS = 480
+MIN_REQUESTS = 500
+
+
+def run_in_copy() -> int:
+    """Copies the project with what is built and installed, and runs this module there."""
+    copy = ROOT / ".local/test"
+    shutil.rmtree(copy, ignore_errors=True)
+    listed = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"], cwd=ROOT, check=True, capture_output=True, text=True)
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, copy / name)
+    for folder in ("bin", "dist"):
+        shutil.copytree(ROOT / folder, copy / folder)
+    for folder in ("node_modules", "local/node_modules", ".local/venv", ".local/mariadb"):
+        if (ROOT / folder).exists():
+            (copy / folder).parent.mkdir(parents=True, exist_ok=True)
+            (copy / folder).symlink_to(ROOT / folder)
+    # The copies of the sources are newer than what was built from them, which make would build again.
+    for built in (*copy.glob("bin/*"), copy / "dist/functions", copy / "dist/schema"):
+        os.utime(built)
+    python = copy / ".local/venv/bin/python"
+    return subprocess.run([python, "-m", "local.scenario"], cwd=copy, check=False).returncode
+
+
+class Wrong(Exception):
+    """Something is not as this project promises."""
+
+
+def expect(condition: object, what: str) -> None:
+    if not condition:
+        raise Wrong(what)
+
+
+class Run:
+    def __init__(self, code: int, output: str, seconds: float) -> None:
+        self.code, self.output, self.seconds = code, output, seconds
+
+    def succeeded(self) -> Run:
+        expect(self.code == 0, f"exit code {self.code}, want 0:\n{tail(self.output, 40)}")
+        return self
+
+    def failed(self, *texts: str) -> Run:
+        expect(self.code == 1, f"exit code {self.code}, want 1:\n{tail(self.output, 40)}")
+        for text in texts:
+            expect(text in self.output, f"{text!r} is not in\n{tail(self.output, 40)}")
+        return self
+
+
+def local(*arguments: str, env: dict[str, str] | None = None) -> Run:
+    """A command of the local target, as make calls it."""
+    began = time.monotonic()
+    done = subprocess.run([sys.executable, "-m", "local", *arguments], cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    return Run(done.returncode, done.stdout, time.monotonic() - began)
+
+
+class Environment:
+    """What the emulator says of the environment."""
+
+    def __init__(self) -> None:
+        target = read_target()
+        if target is None:
+            raise Wrong("no emulator runs")
+        self.target, self.cloud = target, Cloud(target)
+
+    def output(self, part: str, key: str) -> str:
+        return self.cloud.outputs(f"{PREFIX}-{part}")[key]
+
+    @property
+    def url(self) -> str:
+        return self.output("service", "ApplicationUrl")
+
+    def status(self, part: str) -> str:
+        return str(self.cloud.stacks()[f"{PREFIX}-{part}"]["StackStatus"])
+
+    def service(self) -> dict[str, Any]:
+        cluster = self.output("service", "ClusterName")
+        answer = self.cloud.client("ecs").describe_services(cluster=cluster, services=[self.output("service", "ServiceName")])
+        service: dict[str, Any] = answer["services"][0]
+        return service
+
+    def tasks(self) -> list[str]:
+        service = self.service()
+        return list(self.cloud.client("ecs").list_tasks(cluster=service["clusterArn"], serviceName=service["serviceName"])["taskArns"])
+
+    def running_schema_tasks(self) -> list[str]:
+        cluster = self.service()["clusterArn"]
+        return list(self.cloud.client("ecs").list_tasks(cluster=cluster, family=f"{PREFIX}-schema", desiredStatus="RUNNING")["taskArns"])
+
+    def digest(self, tag: str) -> str:
+        repository = self.output("data", "RepositoryUri").split("/", 1)[1]
+        found = self.cloud.client("ecr").describe_images(repositoryName=repository, imageIds=[{"imageTag": tag}])["imageDetails"]
+        return str(found[0]["imageDigest"])
+
+    def await_live(self, digest: str) -> float:
+        """How long until the tag live names an image."""
+        began = time.monotonic()
+        while self.digest("live") != digest:
+            expect(time.monotonic() - began < 60, f"live names {self.digest('live')} after a minute, want {digest}")
+            time.sleep(0.2)
+        return time.monotonic() - began
+
+    def failure(self, part: str, kind: str) -> str:
+        events = self.cloud.all("cloudformation", "describe_stack_events", "StackEvents", StackName=f"{PREFIX}-{part}")
+        failed = [e for e in events if e["ResourceType"] == kind and e["ResourceStatus"].endswith("_FAILED")]
+        expect(failed, f"no {kind} failed in {PREFIX}-{part}")
+        return str(max(failed, key=lambda e: e["Timestamp"])["ResourceStatusReason"])
+
+
+def get(url: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode(errors="replace")
+
+
+def page(env: Environment) -> str:
+    status, text = get(env.url)
+    expect(status == 200, f"{env.url} answers {status}: {text[:200]}")
+    return text
+
+
+@contextlib.contextmanager
+def traffic(url: str) -> Iterator[Counter[str]]:
+    """Requests one after the other while the block runs, and until there were enough. Counts the answers."""
+    counts: Counter[str] = Counter()
+    over = threading.Event()
+
+    def request() -> None:
+        while not over.is_set() or counts.total() < MIN_REQUESTS:
+            try:
+                status, text = get(url)
+                version = re.search(r"^version: +(\S+)", text, re.MULTILINE)
+                counts[f"{status} {version[1] if version else 'placeholder'}"] += 1
+            except OSError as error:
+                counts[f"no answer: {error}"] += 1
+
+    thread = threading.Thread(target=request)
+    thread.start()
+    try:
+        yield counts
+    finally:
+        over.set()
+        thread.join()
+    wrong = {answer: n for answer, n in counts.items() if not answer.startswith("200 ")}
+    expect(not wrong, f"{sum(wrong.values())} of {counts.total()} requests failed: {wrong}")
+
+
+@contextlib.contextmanager
+def changed(name: str, edit: tuple[str, str] | str) -> Iterator[None]:
+    """A file of the project with other text while the block runs."""
+    path = ROOT / name
+    before = path.read_text() if path.exists() else None
+    if isinstance(edit, str):
+        path.write_text(edit)
+    else:
+        expect(before is not None and edit[0] in before, f"{edit[0]!r} is not in {name}")
+        path.write_text((before or "").replace(*edit))
+    try:
+        yield
+    finally:
+        path.unlink() if before is None else path.write_text(before)
+
+
+def ledger() -> dict[str, str]:
+    rows = local("mysql", "--batch", "--skip-column-names", "--execute", "SELECT file_name, sha256 FROM schema_ledger").succeeded().output
+    return dict(line.split("\t") for line in rows.splitlines())
+
+
+def sample(version: str, *options: str) -> Path:
+    image = ROOT / f".local/{version}.tar"
+    subprocess.run([ROOT / "bin/local-image", "sample", "--out", image, "--version", version, *options], cwd=ROOT, check=True, capture_output=True)
+    return image
+
+
+# The steps, in their order. Each returns what it measured.
+
+
+def deploys_everything() -> str:
+    up = local("up").succeeded()
+    env = Environment()
+    for stack in STACKS:
+        expect(env.cloud.stacks()[stack]["StackStatus"] == "CREATE_COMPLETE", f"{stack} is not CREATE_COMPLETE")
+    expect(env.url in up.output, "the table does not show the URL")
+    expect("does not list" not in up.output, "a resource type is in neither local/emulator/resources.py nor docs/local.md")
+    started = re.search(r"(\d+) s  bootstrapped", up.output)
+    seconds = up.seconds - float(started[1] if started else 0)
+    expect(seconds <= MAX_DEPLOY_SECONDS, f"the deploy took {seconds:.0f} s, the bound is {MAX_DEPLOY_SECONDS} s")
+    memory = re.search(r"memory +(.*)", up.output)
+    return f"deploy {seconds:.0f} s after the bootstrap, {up.seconds:.0f} s in all; memory {memory[1] if memory else '?'}"
+
+
+def applied_the_schema() -> str:
+    files = ledger()
+    expect(list(files) == ["init.sql"], f"the ledger has {list(files)}, want init.sql alone")
+    return f"ledger: {files}"
+
+
+def answers_with_the_placeholder() -> str:
+    text = page(Environment())
+    expect("version:" not in text and "<html" in text, f"this is not the placeholder's page: {text[:200]}")
+    return "200"
+
+
+def deploys_again_without_a_change() -> str:
+    before = Environment().tasks()
+    up = local("up").succeeded()
+    expect(up.output.count("no changes") == len(STACKS), f"want no changes in {len(STACKS)} stacks:\n{up.output}")
+    diff = local("cdk", "diff", "--all", "--fail").succeeded()
+    expect(Environment().tasks() == before, "the service's task is another one")
+    return f"no-op deploy {up.seconds:.0f} s, diff {diff.seconds:.0f} s"
+
+
+def stops_a_wrong_configuration_before_anything_is_sent() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as aws, changed("config/local.yaml", ("retain: false", "retain: perhaps")):
+        aws.settimeout(0.1)
+        env = client_environment(REGION, f"http://127.0.0.1:{aws.getsockname()[1]}")
+        began = time.monotonic()
+        done = subprocess.run(["cdk", "deploy", "--all", "--require-approval", "never", "-c", "env=local"], cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=60)
+        seconds = time.monotonic() - began
+        Run(done.returncode, done.stdout + done.stderr, seconds).failed("config/local.yaml", "retain")
+        with contextlib.suppress(TimeoutError):
+            aws.accept()
+            raise Wrong("the CLI connected to AWS")
+    return f"exit code 1 after {seconds:.1f} s, no connection"
+
+
+def applies_a_new_schema_file_once() -> str:
+    env = Environment()
+    before = env.tasks()
+    with changed("sql/002-added.sql", "CREATE TABLE added (id INT PRIMARY KEY);\nINSERT INTO added VALUES (1);\n"):
+        up = local("up").succeeded()
+        expect(list(ledger()) == ["002-added.sql", "init.sql"], f"the ledger has {list(ledger())}")
+        expect(env.tasks() == before, "the service was touched: its task is another one")
+
+        # The broken file comes on top: it must not apply the good one again.
+        broken = "CREATE TABLE half (id INT);\n\nINSERT INTO nowhere VALUES (1);\n"
+        with traffic(env.url) as requests, changed("sql/003-broken.sql", broken):
+            failed = local("up").failed()
+            reason = env.failure("service", "Custom::SchemaInit")
+            for text in ("exit code 1", "003-broken.sql", "line 3", "nowhere"):
+                expect(text in reason, f"CloudFormation's reason lacks {text!r}: {reason}")
+            expect(env.status("service") == "UPDATE_ROLLBACK_COMPLETE", f"the stack is {env.status('service')}")
+            expect(not env.running_schema_tasks(), "a schema task still runs")
+            expect(env.tasks() == before, "the service was touched: its task is another one")
+        expect(list(ledger()) == ["002-added.sql", "init.sql"], f"the ledger has {list(ledger())}")
+        local("up").succeeded()
+    return f"applied in {up.seconds:.0f} s; broken file rolled back in {failed.seconds:.0f} s, {requests.total()} requests answered meanwhile; the reason: {' '.join(reason.split())[:200]} …"
+
+
+def keeps_the_old_image_when_a_new_one_is_broken() -> str:
+    env = Environment()
+    live, before = env.digest("live"), env.tasks()
+    with traffic(env.url) as requests:
+        release = local("release", str(sample("broken", "--exit", "7"))).failed("exited with 7")
+    expect(env.digest("live") == live, "live has moved")
+    expect(env.tasks() == before, "the old task was replaced")
+    expect(set(requests) == {"200 placeholder"}, f"the answers were {dict(requests)}")
+    return f"rolled back after {release.seconds:.0f} s, {requests.total()} requests answered meanwhile"
+
+
+def releases_a_good_image_without_a_failed_request() -> str:
+    env = Environment()
+    with traffic(env.url) as requests:
+        release = local("release", str(sample("good"))).succeeded()
+    expect("200 good" in requests, f"the answers were {dict(requests)}")
+    tag = re.search(r"sha-[0-9a-f]{40}", release.output)
+    expect(tag, f"no tag in\n{release.output}")
+    digest = env.digest(tag[0]) if tag else ""
+    after = env.await_live(digest)
+    text = page(env)
+    expect("TLS" in text and "schema_ledger has" in text and "FLASK_SECRET is set" in text and "put and got" in text, f"the application misses something:\n{text}")
+    groups = [g["logGroupName"] for g in env.cloud.all("logs", "describe_log_groups", "logGroups") if "ReleaseHandler" in g["logGroupName"]]
+    messages = [e["message"] for g in groups for e in env.cloud.all("logs", "filter_log_events", "events", logGroupName=g)]
+    expect(any('"live moved"' in m for m in messages), f"the release function's log does not say that it moved live: {messages[-5:]}")
+    return f"released in {release.seconds:.0f} s, live followed {after:.1f} s later, {requests.total()} requests, none failed: {dict(requests)}"
+
+
+def keeps_the_image_when_the_infrastructure_changes() -> str:
+    env = Environment()
+    before, live = env.tasks(), env.digest("live")
+    with changed("config/local.yaml", ("logRetentionDays: 1", "logRetentionDays: 1\n  environment:\n    GREETING: hello")), traffic(env.url) as requests:
+        up = local("up").succeeded()
+        service = env.service()
+        definition = env.cloud.client("ecs").describe_task_definition(taskDefinition=service["taskDefinition"])["taskDefinition"]
+        [container] = definition["containerDefinitions"]
+        expect({"name": "GREETING", "value": "hello"} in container["environment"], "the new variable is not in the task definition in use")
+        expect(container["image"].endswith(":live"), f"CloudFormation's task definition names {container['image']}")
+        expect(env.tasks() != before, "the service was not updated")
+    expect(set(requests) == {"200 good"}, f"the answers were {dict(requests)}: the image changed")
+    expect(env.digest("live") == live, "live has moved")
+    local("up").succeeded()
+    return f"deployed in {up.seconds:.0f} s, {requests.total()} requests, all answered by the released image"
+
+
+def leaves_nothing_when_it_is_destroyed() -> str:
+    env = Environment()
+    bucket = env.output("data", "S3BucketName")
+    for content in (b"one", b"two"):
+        env.cloud.client("s3").put_object(Bucket=bucket, Key="photo", Body=content)
+    down = local("down").succeeded()
+    expect(read_target() is None, "the emulator's record is still there")
+    expect(not processes(), f"processes are left: {processes()}")
+    return f"destroyed in {down.seconds:.0f} s: stacks, bucket with versions, images, functions, log groups, processes"
+
+
+def protects_what_is_retained() -> str:
+    with changed("config/local.yaml", ("retain: false", "retain: true")):
+        local("up").succeeded()
+        env = Environment()
+        cloud = env.cloud
+        bucket, repository = env.output("data", "S3BucketName"), env.output("data", "RepositoryUri").split("/", 1)[1]
+        secrets = {r["PhysicalResourceId"] for r in cloud.resources(f"{PREFIX}-data") if r["ResourceType"] == "AWS::SecretsManager::Secret"}
+        database = cloud.resource(f"{PREFIX}-data", "AWS::RDS::DBInstance", "Database")
+        protected = [name for name, stack in cloud.stacks().items() if stack.get("EnableTerminationProtection")]
+        expect(sorted(protected) == sorted(STACKS[:2]), f"termination protection is on for {protected}")
+        refused = local("cdk", "destroy", "--all", "--force").failed("TerminationProtection")
+
+        # What docs/architecture.md says of removing them all the same: the database's own protection comes next.
+        for name in protected:
+            cloud.client("cloudformation").update_termination_protection(StackName=name, EnableTerminationProtection=False)
+        local("cdk", "destroy", "--all", "--force").failed()
+        expect("protect" in env.failure("data", "AWS::RDS::DBInstance"), "the database's protection is not why")
+        databases = [d["DBInstanceIdentifier"] for d in cloud.all("rds", "describe_db_instances", "DBInstances")]
+        expect(database in databases, "the protected database is gone")
+        expect(bucket in [b["Name"] for b in cloud.client("s3").list_buckets()["Buckets"]], "the bucket is gone")
+        expect(repository in [r["repositoryName"] for r in cloud.all("ecr", "describe_repositories", "repositories")], "the repository is gone")
+        kept = {s["ARN"] for s in cloud.all("secretsmanager", "list_secrets", "SecretList")}
+        expect(secrets <= kept, f"secrets are gone: {secrets - kept}")
+        local("down", "--force").succeeded()
+        expect(not processes(), f"processes are left: {processes()}")
+    return f"destroy refused in {refused.seconds:.0f} s; bucket, repository, {len(secrets)} secrets and the database outlive the stacks"
+
+
+def leaves_no_process_when_it_is_interrupted() -> str:
+    codes = []
+    for moment in ("the emulator runs", "data: deploying"):
+        command = subprocess.Popen([sys.executable, "-m", "local", "up"], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        output = command.stdout
+        expect(output and any(moment in line for line in output), f"no line with {moment!r}")
+        command.send_signal(signal.SIGINT)
+        codes.append(command.wait(timeout=60))
+        expect(not processes(), f"processes are left after a Ctrl-C at {moment!r}: {processes()}")
+    expect(codes == [130, 130], f"exit codes {codes}, want 130")
+    return "at the start and in the middle of the deploy: exit code 130, no process left"
+
+
+def starts_from_zero_after_the_emulator_was_killed() -> str:
+    local("up").succeeded()
+    target = Environment().target
+    os.kill(target.pid, signal.SIGKILL)
+    time.sleep(2)
+    expect(not processes(), f"processes outlive the emulator: {processes()}")
+    up = local("up").succeeded()
+    expect("starting from zero" in up.output, f"the run does not say that it starts from zero:\n{up.output}")
+    page(Environment())
+    local("down", "--force").succeeded()
+    return f"its containers, functions and database ended with it; the next run said so and was up after {up.seconds:.0f} s"
+
+
+STEPS = [
+    deploys_everything, applied_the_schema, answers_with_the_placeholder, deploys_again_without_a_change, stops_a_wrong_configuration_before_anything_is_sent,
+    applies_a_new_schema_file_once, keeps_the_old_image_when_a_new_one_is_broken, releases_a_good_image_without_a_failed_request,
+    keeps_the_image_when_the_infrastructure_changes, leaves_nothing_when_it_is_destroyed, protects_what_is_retained,
+    leaves_no_process_when_it_is_interrupted, starts_from_zero_after_the_emulator_was_killed,
+]
+
+
+def processes() -> list[str]:
+    """The processes that were started for this copy's emulator."""
+    import psutil
+
+    found = []
+    for process in psutil.process_iter(["pid", "cmdline"]):
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get("LOCAL_STATE") == str(ROOT / ".local/run") or str(ROOT / ".local/run") in " ".join(process.info["cmdline"] or []):
+                found.append(f"{process.info['pid']} {' '.join(process.info['cmdline'] or [])[:120]}")
+    return found
+
+
+def main() -> int:
+    began = time.monotonic()
+    try:
+        for number, step in enumerate(STEPS, 1):
+            at = time.monotonic()
+            print(f"{number:2} of {len(STEPS)}  {step.__name__.replace('_', ' ')} …", flush=True)
+            figures = step()
+            print(f"          {time.monotonic() - at:.0f} s  {figures}", flush=True)
+        total = time.monotonic() - began
+        expect(total <= MAX_TEST_SECONDS, f"the test took {total:.0f} s, the bound is {MAX_TEST_SECONDS} s")
+    except Wrong as wrong:
+        print(f"\nmake local-test: {step.__name__.replace('_', ' ')}: {wrong}\nThe copy of the project, with the emulator's logs in .local/run/, stays in {ROOT}.", file=sys.stderr)
+        local("down", "--force")
+        return 1
+    print(f"\n{len(STEPS)} passed, 0 failed\nmake local-test: {total:.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
