@@ -171,5 +171,5 @@ bench/javascript/node_modules/.package-lock.json: bench/javascript/package.json 
 
 .PHONY: clean
 clean: ## Remove everything that was built or installed
-	@[ ! -e .local/run ] || { echo 'the local target runs, or its state is there: `make local-down` first' >&2; exit 1; }
+	@[ ! -e .local/run/target.json ] || { echo 'the local target runs, or its state is there: `make local-down` first' >&2; exit 1; }
 	rm -rf bin dist cdk.out node_modules bench/javascript/node_modules local/node_modules .local .cdk-validated

@@ -73,6 +73,8 @@ def start_and_deploy(clock: Clock, config: settings.Settings, found: target.Targ
     if found is None and (stale := server.remove_stale()):
         clock.say(stale)
     if problem := cdk.synth(config):
+        if found is None:
+            server.remove_stale()
         raise Failure(f"the stacks cannot be synthesized, so nothing was deployed:\n{problem.strip()}")
     if found is not None:
         clock.say(f"the emulator runs at {found.url} since {found.started}: deploying what changed")
