@@ -45,7 +45,11 @@ def install(settings: Settings) -> None:
     def created(logical_id: str, props: dict[str, Any], stack: str) -> Any:
         identifier, _ = create(logical_id, props, stack)
         instance = rds._instances[identifier]
-        server = Server(settings, authority, identifier, instance, _parameters(props))
+        try:
+            server = Server(settings, authority, identifier, instance, _parameters(props))
+        except (OSError, ValueError):
+            delete(identifier, props)  # CloudFormation deletes only what was created
+            raise
         with _lock:
             _servers[identifier] = server
         instance["Endpoint"] |= {"Address": server.address, "Port": PORT}
