@@ -363,9 +363,18 @@ def protects_what_is_retained() -> str:
         expect(repository in [r["repositoryName"] for r in cloud.all("ecr", "describe_repositories", "repositories")], "the repository is gone")
         kept = {s["ARN"] for s in cloud.all("secretsmanager", "list_secrets", "SecretList")}
         expect(secrets <= kept, f"secrets are gone: {secrets - kept}")
-        local("down", "--force").succeeded()
-        expect(not processes(), f"processes are left: {processes()}")
     return f"destroy refused in {refused.seconds:.0f} s; bucket, repository, {len(secrets)} secrets and the database outlive the stacks"
+
+
+def starts_from_zero_after_the_emulator_was_killed() -> str:
+    os.kill(Environment().target.pid, signal.SIGKILL)
+    time.sleep(2)
+    expect(not processes(), f"processes outlive the emulator: {processes()}")
+    up = local("up").succeeded()
+    expect("starting from zero" in up.output, f"the run does not say that it starts from zero:\n{up.output}")
+    page(Environment())
+    local("down", "--force").succeeded()
+    return f"its containers, functions and database ended with it; the next run said so and was up after {up.seconds:.0f} s"
 
 
 def leaves_no_process_when_it_is_interrupted() -> str:
@@ -381,24 +390,11 @@ def leaves_no_process_when_it_is_interrupted() -> str:
     return "at the start and in the middle of the deploy: exit code 130, no process left"
 
 
-def starts_from_zero_after_the_emulator_was_killed() -> str:
-    local("up").succeeded()
-    target = Environment().target
-    os.kill(target.pid, signal.SIGKILL)
-    time.sleep(2)
-    expect(not processes(), f"processes outlive the emulator: {processes()}")
-    up = local("up").succeeded()
-    expect("starting from zero" in up.output, f"the run does not say that it starts from zero:\n{up.output}")
-    page(Environment())
-    local("down", "--force").succeeded()
-    return f"its containers, functions and database ended with it; the next run said so and was up after {up.seconds:.0f} s"
-
-
 STEPS = [
     deploys_everything, applied_the_schema, answers_with_the_placeholder, deploys_again_without_a_change, stops_a_wrong_configuration_before_anything_is_sent,
     applies_a_new_schema_file_once, keeps_the_old_image_when_a_new_one_is_broken, releases_a_good_image_without_a_failed_request,
     keeps_the_image_when_the_infrastructure_changes, leaves_nothing_when_it_is_destroyed, protects_what_is_retained,
-    leaves_no_process_when_it_is_interrupted, starts_from_zero_after_the_emulator_was_killed,
+    starts_from_zero_after_the_emulator_was_killed, leaves_no_process_when_it_is_interrupted,
 ]
 
 
