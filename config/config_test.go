@@ -327,7 +327,7 @@ func TestDatabaseCosts(t *testing.T) {
 func TestSchemaSaysWhatIsAllowed(t *testing.T) {
 	var sections func(key string, values map[string]any)
 	sections = func(key string, values map[string]any) {
-		at, _, _ := locate(strings.FieldsFunc(key, func(c rune) bool { return c == '.' }), values)
+		at, _, _ := locate(environmentSchema(), strings.FieldsFunc(key, func(c rune) bool { return c == '.' }), values)
 		for name, s := range at.Properties {
 			child := join(key, name)
 			switch {
@@ -347,7 +347,7 @@ func TestSchemaSaysWhatIsAllowed(t *testing.T) {
 func enum(t *testing.T, section, key string) []int {
 	t.Helper()
 	var numbers []int
-	for _, v := range property(property(schema(), section), key).Enum.Values {
+	for _, v := range property(property(environmentSchema(), section), key).Enum.Values {
 		var n int
 		if _, err := fmt.Sscan(fmt.Sprint(v), &n); err != nil {
 			t.Fatal(err)

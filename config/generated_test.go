@@ -43,14 +43,12 @@ var example = Environment{
 var unescape = strings.NewReplacer(`\u003c`, "<", `\u003e`, ">", `\u0026`, "&")
 
 func TestGeneratedFiles(t *testing.T) {
-	s := reflectSchema(t)
-	document, err := json.MarshalIndent(s, "", "  ")
-	if err != nil {
-		t.Fatal(err)
-	}
+	environment := reflectSchema(t, "One environment of flask-on-fargate", Default(), example)
+	delivery := reflectSchema(t, "The delivery pipeline of flask-on-fargate", DefaultDelivery(), deliveryExample)
 	for file, want := range map[string]string{
-		"schema.json":              unescape.Replace(string(document)) + "\n",
-		"../docs/configuration.md": reference(s),
+		"schema.json":              document(t, environment),
+		"delivery.schema.json":     document(t, delivery),
+		"../docs/configuration.md": reference(environment, delivery),
 	} {
 		t.Run(file, func(t *testing.T) {
 			if *update {
@@ -67,6 +65,15 @@ func TestGeneratedFiles(t *testing.T) {
 			}
 		})
 	}
+}
+
+func document(t *testing.T, s *invopop.Schema) string {
+	t.Helper()
+	body, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return unescape.Replace(string(body)) + "\n"
 }
 
 // TestSample keeps the reference's YAML true: as it stands it is the defaults, without its comment marks it has every key.
@@ -127,7 +134,8 @@ func fill(to, from reflect.Value) {
 	}
 }
 
-func reflectSchema(t *testing.T) *invopop.Schema {
+// reflectSchema returns the schema of a file that decodes into the type of defaults.
+func reflectSchema(t *testing.T, title string, defaults, example any) *invopop.Schema {
 	t.Helper()
 	r := &invopop.Reflector{
 		Anonymous:                  true,
@@ -140,7 +148,7 @@ func reflectSchema(t *testing.T) *invopop.Schema {
 		t.Fatal(err)
 	}
 	names := map[string]string{} // Go's name of a field in a comment becomes the key's
-	for _, typ := range []reflect.Type{reflect.TypeFor[Environment](), reflect.TypeFor[Network](), reflect.TypeFor[Database](), reflect.TypeFor[Service]()} {
+	for _, typ := range []reflect.Type{reflect.TypeFor[Environment](), reflect.TypeFor[Network](), reflect.TypeFor[Database](), reflect.TypeFor[Service](), reflect.TypeFor[Pipeline](), reflect.TypeFor[Delivery](), reflect.TypeFor[DeliveredEnvironment]()} {
 		for f := range typ.Fields() {
 			key, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
 			names[typ.PkgPath()+"."+typ.Name()+"."+f.Name] = key
@@ -157,16 +165,16 @@ func reflectSchema(t *testing.T) *invopop.Schema {
 		}
 		r.CommentMap[name] = strings.Join(paragraphs, "\n\n")
 	}
-	s := r.Reflect(Environment{})
-	s.Title = "One environment of flask-on-fargate"
-	annotate(s, plain(t, Default()), plain(t, example))
+	s := r.Reflect(defaults)
+	s.Title = title
+	annotate(s, plain(t, defaults), plain(t, example))
 	return s
 }
 
-// plain returns an environment as the values of its YAML.
-func plain(t *testing.T, env Environment) map[string]any {
+// plain returns a configuration as the values of its YAML.
+func plain(t *testing.T, configuration any) map[string]any {
 	t.Helper()
-	data, err := yaml.Marshal(env)
+	data, err := yaml.Marshal(configuration)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +193,11 @@ func annotate(s *invopop.Schema, defaults, examples map[string]any) {
 			annotate(p, defaults[key].(map[string]any), examples[key].(map[string]any))
 			continue
 		}
-		if value, ok := defaults[key]; ok && value != "" {
+		if p.Items != nil && p.Items.Properties != nil { // its items are what the example's first one is
+			item := examples[key].([]any)[0].(map[string]any)
+			annotate(p.Items, map[string]any{"approval": false}, item)
+		}
+		if value, ok := defaults[key]; ok && value != "" && !isEmptyList(value) {
 			p.Default = value
 		} else {
 			p.Examples = []any{examples[key]}
@@ -194,6 +206,21 @@ func annotate(s *invopop.Schema, defaults, examples map[string]any) {
 			p.Extras = map[string]any{"errorMessage": allowedMark + text}
 		}
 	}
+}
+
+func isEmptyList(value any) bool {
+	list, isList := value.([]any)
+	return isList && len(list) == 0
+}
+
+// deliveryExample has a value for each key of delivery.yaml that has no default.
+var deliveryExample = Delivery{
+	Project:       "flask-app",
+	Account:       "123456789012",
+	Region:        "us-east-1",
+	Repository:    "my-org/my-infrastructure",
+	ConnectionArn: "arn:aws:codeconnections:us-east-1:123456789012:connection/aaaabbbb-1111-2222-3333-ccccddddeeee",
+	Environments:  []DeliveredEnvironment{{Name: "dev"}, {Name: "prod", Approval: true}},
 }
 
 const introduction = `# Configuration
@@ -212,10 +239,20 @@ its comment mark, and that of the section it stands in.
 
 `
 
-func reference(s *invopop.Schema) string {
+const deliveryIntroduction = `
+## The delivery pipeline
+
+` + "`config/delivery.yaml`" + ` configures the pipeline that deploys the environments from this repository ([docs/delivery.md](delivery.md)). It is read with
+` + "`-c delivery=true`" + ` only, as strictly as an environment's file.
+
+`
+
+func reference(environment, delivery *invopop.Schema) string {
 	var b strings.Builder
 	b.WriteString(introduction + "```yaml\n# yaml-language-server: $schema=schema.json\n")
-	writeSample(&b, s, "")
+	writeSample(&b, environment, "")
+	b.WriteString("```\n" + deliveryIntroduction + "```yaml\n# yaml-language-server: $schema=delivery.schema.json\n")
+	writeSample(&b, delivery, "")
 	b.WriteString("```\n")
 	return b.String()
 }
@@ -241,6 +278,11 @@ func writeSample(b *strings.Builder, s *invopop.Schema, indent string) {
 		if p.Properties != nil {
 			fmt.Fprintf(b, "%s%s%s:\n", indent, mark, key)
 			writeSample(b, p, indent+"  ")
+			continue
+		}
+		if p.Items != nil && p.Items.Properties != nil {
+			fmt.Fprintf(b, "%s%s%s:\n%s  -\n", indent, mark, key, indent)
+			writeSample(b, p.Items, indent+"    ")
 			continue
 		}
 		value := p.Default

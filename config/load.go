@@ -20,6 +20,11 @@ var namePattern = regexp.MustCompile(`^[a-z][a-z0-9]*(-[a-z0-9]+)*$`)
 // Load reads the environment called name from <dir>/<name>.yaml. What is wrong in the file is returned as [Faults], all of it
 // at once; any other error says that the file could not be read, or names the environments that exist.
 func Load(dir, name string) (Environment, error) {
+	return load(dir, name, nil)
+}
+
+// load is [Load] with one rule more.
+func load(dir, name string, rule func(*report, Environment)) (Environment, error) {
 	if err := checkName(name); err != nil {
 		return Environment{}, err
 	}
@@ -31,15 +36,23 @@ func Load(dir, name string) (Environment, error) {
 	if err != nil {
 		return Environment{}, fmt.Errorf("the environment %q could not be read: %w", name, err)
 	}
-	return Parse(filepath.ToSlash(file), name, data)
+	return parse(filepath.ToSlash(file), name, data, rule)
 }
 
 // Parse is [Load] of a file's content. File is what the messages call it.
 func Parse(file, name string, data []byte) (Environment, error) {
+	return parse(file, name, data, nil)
+}
+
+func parse(file, name string, data []byte, rule func(*report, Environment)) (Environment, error) {
 	if err := checkName(name); err != nil {
 		return Environment{}, err
 	}
-	r := newReport(file)
+	r := newReport(file, form{
+		schema: environmentSchema(),
+		is:     "one environment",
+		needs:  "project, region, database.name and database.user",
+	})
 	env := Default()
 	env.Name = name
 	if values, ok := r.read(data); ok {
@@ -48,10 +61,12 @@ func Parse(file, name string, data []byte) (Environment, error) {
 			return Environment{}, fmt.Errorf("%s: decode what the schema accepted: %w", file, err)
 		}
 		env.validate(r)
+		if rule != nil {
+			rule(r, env)
+		}
 	}
-	if len(r.faults) > 0 {
-		r.faults.sort()
-		return Environment{}, r.faults
+	if err := r.err(); err != nil {
+		return Environment{}, err
 	}
 	return env, nil
 }

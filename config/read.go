@@ -18,6 +18,7 @@ import (
 
 // report collects the faults of one file, and knows where its keys are. Keys go by their path, as in service.memory.
 type report struct {
+	form
 	file   string
 	places map[string]place
 	faulty map[string]bool // keys of which nothing more is to be said: their values were left out
@@ -27,8 +28,15 @@ type report struct {
 // place is where a key is. The root and the items of lists have no key of their own.
 type place struct{ key, value *yaml.Node }
 
-func newReport(file string) *report {
-	return &report{file: file, places: map[string]place{}, faulty: map[string]bool{}}
+// form is what a file must be: its schema, and how the messages speak of it.
+type form struct {
+	schema *jsonschema.Schema
+	is     string // what one file is
+	needs  string // the keys without which there is nothing to read
+}
+
+func newReport(file string, f form) *report {
+	return &report{form: f, file: file, places: map[string]place{}, faulty: map[string]bool{}}
 }
 
 // fault reports the value of a key, or, if the file does not have it, the place where the key would be.
@@ -53,6 +61,15 @@ func (r *report) add(node *yaml.Node, key, problem, remedy string) {
 	}
 	r.faulty[key] = true
 	r.faults = append(r.faults, f)
+}
+
+// err returns the faults, ordered, or nil if there are none.
+func (r *report) err() error {
+	if len(r.faults) == 0 {
+		return nil
+	}
+	r.faults.sort()
+	return r.faults
 }
 
 // mark is the node that marks a place: the key's, or the value's where there is no key.
@@ -112,7 +129,7 @@ func (r *report) read(data []byte) (map[string]any, bool) {
 		r.fault("", "the file holds "+kindOf(root)+", not a mapping of keys to values", "Begin with `project: <name>`; docs/configuration.md shows every key.")
 		return nil, false
 	}
-	value, ok := r.value(root, schema(), "")
+	value, ok := r.value(root, r.schema, "")
 	if !ok {
 		return nil, false
 	}
@@ -138,7 +155,7 @@ func (r *report) document(data []byte) (*yaml.Node, bool) {
 	err := decoder.Decode(&first)
 	if err == nil {
 		if err = decoder.Decode(&second); err == nil {
-			r.add(&second, "", "a second document begins here", "One file is one environment: remove the line `---` and what follows it, or move it to a file of its own.")
+			r.add(&second, "", "a second document begins here", "One file is "+r.is+": remove the line `---` and what follows it, or move it to a file of its own.")
 			return nil, false
 		}
 	}
@@ -147,7 +164,7 @@ func (r *report) document(data []byte) (*yaml.Node, bool) {
 		return nil, false
 	}
 	if isEmpty(&first) {
-		r.add(nil, "", "the file is empty", "Give at least project, region, database.name and database.user; docs/configuration.md shows every key.")
+		r.add(nil, "", "the file is empty", "Give at least "+r.needs+"; docs/configuration.md shows every key.")
 		return nil, false
 	}
 	return first.Content[0], true

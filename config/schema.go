@@ -2,7 +2,7 @@ package config
 
 import (
 	"bytes"
-	_ "embed"
+	"embed"
 	"errors"
 	"fmt"
 	"maps"
@@ -18,21 +18,30 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-//go:embed schema.json
-var schemaJSON []byte
+//go:embed schema.json delivery.schema.json
+var schemaFiles embed.FS
 
-// schema is the compiled schema.json. It has no references: each property holds its own schema.
-var schema = sync.OnceValue(func() *jsonschema.Schema {
-	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(schemaJSON))
+// Each schema is compiled once. It has no references: each property holds its own schema.
+var (
+	environmentSchema = sync.OnceValue(func() *jsonschema.Schema { return compile("schema.json") })
+	deliverySchema    = sync.OnceValue(func() *jsonschema.Schema { return compile("delivery.schema.json") })
+)
+
+func compile(file string) *jsonschema.Schema {
+	data, err := schemaFiles.ReadFile(file)
 	if err != nil {
-		panic("config: schema.json: " + err.Error())
+		panic("config: " + err.Error())
+	}
+	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
+	if err != nil {
+		panic("config: " + file + ": " + err.Error())
 	}
 	compiler := jsonschema.NewCompiler()
-	if err := compiler.AddResource("schema.json", document); err != nil {
-		panic("config: schema.json: " + err.Error())
+	if err := compiler.AddResource(file, document); err != nil {
+		panic("config: " + file + ": " + err.Error())
 	}
-	return compiler.MustCompile("schema.json")
-})
+	return compiler.MustCompile(file)
+}
 
 // property returns the schema of a key of a mapping, or nil if it has none.
 func property(s *jsonschema.Schema, key string) *jsonschema.Schema {
@@ -49,7 +58,7 @@ func property(s *jsonschema.Schema, key string) *jsonschema.Schema {
 // checkSchema reports what the schema refuses, and removes it from values.
 func (r *report) checkSchema(values map[string]any) {
 	var invalid *jsonschema.ValidationError
-	if err := schema().Validate(values); !errors.As(err, &invalid) {
+	if err := r.schema.Validate(values); !errors.As(err, &invalid) {
 		return
 	}
 	for _, leaf := range leaves(invalid) {
@@ -69,28 +78,28 @@ func leaves(e *jsonschema.ValidationError) []*jsonschema.ValidationError {
 }
 
 func (r *report) schemaFault(e *jsonschema.ValidationError, values map[string]any) {
-	at, key, got := locate(e.InstanceLocation, values)
+	at, key, got := locate(r.schema, e.InstanceLocation, values)
 	switch k := e.ErrorKind.(type) {
 	case *kind.AdditionalProperties:
 		for _, name := range k.Properties {
 			child := join(key, name)
-			r.keyFault(child, "unknown key", suggestion(name, at, key))
+			r.keyFault(child, "unknown key", r.suggestion(name, at, key))
 			r.remove(values, append(slices.Clone(e.InstanceLocation), name))
 		}
 		return
 	case *kind.Required:
 		for _, name := range k.Missing {
 			if child := join(key, name); !r.faulty[child] {
-				r.fault(child, "missing", required(property(at, name), child))
+				r.fault(child, "missing", r.required(property(at, name), child))
 			}
 		}
 		return
 	case *kind.Type:
-		r.fault(key, typeProblem(k.Got, k.Want[0], got), remedy(at, key))
+		r.fault(key, typeProblem(k.Got, k.Want[0], got), r.remedy(at, key))
 	default:
 		// A value that breaks several rules is one fault: the remedy states all of them.
 		if !r.faulty[key] {
-			r.fault(key, quote(got)+" is not allowed", remedy(at, key))
+			r.fault(key, quote(got)+" is not allowed", r.remedy(at, key))
 		}
 	}
 	r.remove(values, e.InstanceLocation)
@@ -119,8 +128,8 @@ var typeWords = map[string]string{
 }
 
 // locate follows a location that the validator reports: to the schema there, the key's path, and the value.
-func locate(location []string, values map[string]any) (at *jsonschema.Schema, key string, value any) {
-	at, value = schema(), any(values)
+func locate(root *jsonschema.Schema, location []string, values map[string]any) (at *jsonschema.Schema, key string, value any) {
+	at, value = root, any(values)
 	for _, token := range location {
 		key = join(key, token)
 		switch v := value.(type) {
@@ -161,14 +170,14 @@ func allowed(s *jsonschema.Schema) string {
 const allowedMark = "Allowed: "
 
 // remedy says what is allowed at a key. A value in a list or a map has no comment of its own: the list's or the map's is said.
-func remedy(s *jsonschema.Schema, key string) string {
+func (r *report) remedy(s *jsonschema.Schema, key string) string {
 	if text := allowed(s); text != "" {
 		return "Allowed: " + text
 	}
 	if s != nil && len(s.Properties) > 0 {
 		return fmt.Sprintf("Give it keys (%s), or remove the line.", strings.Join(keysOf(s), ", "))
 	}
-	parent := schema()
+	parent := r.schema
 	for part := range strings.FieldsFuncSeq(key, func(c rune) bool { return c == '.' || c == '[' }) {
 		if p, ok := parent.Properties[part]; ok {
 			parent = p
@@ -177,22 +186,25 @@ func remedy(s *jsonschema.Schema, key string) string {
 	return "Allowed: " + allowed(parent)
 }
 
-func required(s *jsonschema.Schema, key string) string {
+func (r *report) required(s *jsonschema.Schema, key string) string {
 	if len(s.Properties) > 0 {
 		return fmt.Sprintf("Add it, with its keys %s.", strings.Join(s.Required, " and "))
 	}
-	return fmt.Sprintf("Add it, as in `%s: %v`. %s", key[strings.LastIndexByte(key, '.')+1:], s.Examples[0], remedy(s, key))
+	if s.Items2020 != nil && len(s.Items2020.Properties) > 0 {
+		return "Add it. " + r.remedy(s, key)
+	}
+	return fmt.Sprintf("Add it, as in `%s: %v`. %s", key[strings.LastIndexByte(key, '.')+1:], s.Examples[0], r.remedy(s, key))
 }
 
 // suggestion says what was probably meant by an unknown key: the nearest of the keys known there, or the same key elsewhere.
-func suggestion(name string, s *jsonschema.Schema, key string) string {
+func (r *report) suggestion(name string, s *jsonschema.Schema, key string) string {
 	known := keysOf(s)
 	distance := func(k string) int { return levenshtein.ComputeDistance(strings.ToLower(name), strings.ToLower(k)) }
 	nearest := slices.MinFunc(known, func(a, b string) int { return distance(a) - distance(b) })
 	if distance(nearest) <= max(1, len(nearest)/3) {
 		return fmt.Sprintf("Did you mean %s?", nearest)
 	}
-	if elsewhere := find(schema(), "", name); elsewhere != "" {
+	if elsewhere := find(r.schema, "", name); elsewhere != "" {
 		return fmt.Sprintf("It belongs elsewhere: %s.", elsewhere)
 	}
 	if key == "" {
@@ -232,11 +244,11 @@ func quote(value any) string {
 	return strconv.Quote(text)
 }
 
-// decode puts values over the defaults in env.
-func decode(values map[string]any, env *Environment) error {
+// decode puts values over the defaults in a pointer to a struct.
+func decode(values map[string]any, into any) error {
 	var node yaml.Node
 	if err := node.Encode(values); err != nil {
 		return err
 	}
-	return node.Decode(env)
+	return node.Decode(into)
 }

@@ -170,7 +170,7 @@ func (n Network) validateCIDR(r *report) {
 	const key = "network.cidr"
 	prefix, err := netip.ParsePrefix(n.CIDR)
 	if err != nil || !prefix.Addr().Is4() {
-		r.fault(key, quote(n.CIDR)+" is no IPv4 address range", remedy(property(property(schema(), "network"), "cidr"), key))
+		r.fault(key, quote(n.CIDR)+" is no IPv4 address range", r.remedy(property(property(r.schema, "network"), "cidr"), key))
 		return
 	}
 	private := slices.ContainsFunc(privateNetworks, func(p netip.Prefix) bool { return p.Contains(prefix.Addr()) })
