@@ -3,6 +3,7 @@ package bucket
 
 import (
 	"github.com/aws/aws-cdk-go/awscdk/v2"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awskms"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awss3"
 	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
@@ -16,22 +17,32 @@ type Props struct {
 	Retain bool // default: the bucket is emptied and goes with the stack
 
 	ExpirationDays int // default: objects stay until they are deleted
+
+	Name string      // default: generated
+	Key  awskms.IKey // default: S3's own encryption
 }
 
-// New defines a private, encrypted bucket with a generated name that answers over TLS only.
+// New defines a private, encrypted bucket that answers over TLS only.
 func New(scope constructs.Construct, id string, props Props) awss3.Bucket {
 	rule := &awss3.LifecycleRule{AbortIncompleteMultipartUploadAfter: awscdk.Duration_Days(jsii.Number(7))}
 	if props.ExpirationDays > 0 {
 		rule.Expiration = awscdk.Duration_Days(jsii.Number(props.ExpirationDays))
 	}
-	return awss3.NewBucket(scope, jsii.String(id), &awss3.BucketProps{
+	bucket := &awss3.BucketProps{
 		BlockPublicAccess: awss3.BlockPublicAccess_BLOCK_ALL(),
 		Encryption:        awss3.BucketEncryption_S3_MANAGED,
 		EnforceSSL:        jsii.Bool(true),
 		LifecycleRules:    &[]*awss3.LifecycleRule{rule},
 		RemovalPolicy:     removal.Policy(props.Retain),
 		AutoDeleteObjects: jsii.Bool(!props.Retain),
-	})
+	}
+	if props.Name != "" {
+		bucket.BucketName = jsii.String(props.Name)
+	}
+	if props.Key != nil {
+		bucket.Encryption, bucket.EncryptionKey = awss3.BucketEncryption_KMS, props.Key
+	}
+	return awss3.NewBucket(scope, jsii.String(id), bucket)
 }
 
 // AllowObjects is what the application may do with the objects of b, and no more: the library's grants give ten actions.
