@@ -26,6 +26,12 @@ synth: app ## Synthesize the environment ENV [dev] into cdk.out/ and summarize i
 	@cdk synth --quiet --context env=$(ENV)
 	@bin/infra summary
 
+# The folder is what the pipeline's later steps run: the tool, and the configuration that it reads.
+.PHONY: delivery
+delivery: app ## Synthesize the delivery pipeline and its environments (config/delivery.yaml) into cdk.out/
+	@cdk synth --quiet --context delivery=true
+	@rm -rf cdk.tool && mkdir -p cdk.tool/bin && cp bin/infra cdk.tool/bin/ && cp -R config cdk.tool/
+
 .PHONY: test
 test: app ## Run every test that needs no server
 	CDK_VALIDATION=false go test ./...
@@ -117,7 +123,7 @@ bin/local-image: go.mod go.sum $(call go-sources,$(wildcard local/image local/sa
 .PHONY: golden
 golden: app ## Rewrite the golden templates and what is generated from the configuration, to be reviewed like code
 	go generate ./config
-	CDK_VALIDATION=false go test ./stacks -run TestTemplatesEqualTheGoldenOnes -count=1 -update
+	CDK_VALIDATION=false go test ./stacks -run Golden -count=1 -update
 
 .PHONY: app
 app: node_modules/.package-lock.json bin/app bin/infra dist/functions dist/schema # what the command in cdk.json needs
@@ -127,7 +133,7 @@ node_modules/.package-lock.json: package.json package-lock.json
 	@npm ci --no-fund --no-audit --no-update-notifier --loglevel=error >&2
 	@touch $@
 
-bin/app: app.go go.mod go.sum $(call go-sources,config stacks constructs internal)
+bin/app: app.go go.mod go.sum package.json $(call go-sources,config stacks constructs internal)
 	@[ -e $@ ] || echo 'Compiling the CDK application: the first time this takes one to two minutes, for the CDK library' >&2
 	@go build -trimpath -buildvcs=false -ldflags='-s -w' -o $@ .
 
@@ -172,4 +178,4 @@ bench/javascript/node_modules/.package-lock.json: bench/javascript/package.json 
 .PHONY: clean
 clean: ## Remove everything that was built or installed
 	@[ ! -e .local/run/target.json ] || { echo 'the local target runs, or its state is there: `make local-down` first' >&2; exit 1; }
-	rm -rf bin dist cdk.out node_modules bench/javascript/node_modules local/node_modules .local .cdk-validated
+	rm -rf bin dist cdk.out cdk.tool node_modules bench/javascript/node_modules local/node_modules .local .cdk-validated

@@ -1,9 +1,11 @@
 // The CDK application. `cdk synth`, `diff`, `deploy` and `destroy` run it through the command in cdk.json; it reads
-// config/<env>.yaml and defines the four stacks of that environment. Choose the environment with `-c env=NAME`.
+// config/<env>.yaml and defines the four stacks of that environment. Choose the environment with `-c env=NAME`. With
+// `-c delivery=true` it reads config/delivery.yaml and defines the pipeline that deploys its environments, and their stacks.
 package main
 
 import (
 	"bytes"
+	_ "embed"
 	"errors"
 	"fmt"
 	"io"
@@ -14,7 +16,16 @@ import (
 	"github.com/aws/jsii-runtime-go"
 
 	"flask-on-fargate/config"
+	"flask-on-fargate/internal/toolchain"
 	"flask-on-fargate/stacks"
+)
+
+// The delivery pipeline builds with the versions that these two files pin.
+var (
+	//go:embed go.mod
+	goMod []byte
+	//go:embed package.json
+	packageJSON []byte
 )
 
 // configDir holds one file per environment. It is relative to cdk.json, where the CDK CLI starts the application.
@@ -54,7 +65,7 @@ func closeKernel() {
 	terminal.Write(bytes.ReplaceAll(<-said, []byte(lostRace), nil))
 }
 
-// synth writes the assembly of the environment that the context names. A wrong configuration is reported before the
+// synth writes the assembly that the context asks for. A wrong configuration is reported before the
 // first file is written.
 func synth() (err error) {
 	// The library reports what it finds, validation included, by a panic: the user needs its message, not our stack.
@@ -64,6 +75,47 @@ func synth() (err error) {
 		}
 	}()
 	app := awscdk.NewApp(appProps())
+	delivery, err := wantsDelivery(app.Node().TryGetContext(jsii.String("delivery")))
+	switch {
+	case err != nil:
+		return err
+	case delivery:
+		err = defineDelivery(app)
+	default:
+		err = defineEnvironment(app)
+	}
+	if err != nil {
+		return err
+	}
+	app.Synth(nil)
+	return nil
+}
+
+// wantsDelivery reads the context key delivery: the CLI passes what follows -c as text, cdk.json may hold a boolean.
+func wantsDelivery(value any) (bool, error) {
+	switch value {
+	case nil, false, "false":
+		return false, nil
+	case true, "true":
+		return true, nil
+	}
+	return false, fmt.Errorf("the context key delivery is %q: -c delivery=true is the pipeline that deploys the environments (docs/delivery.md); without it, -c env=NAME is one environment", fmt.Sprint(value))
+}
+
+func defineDelivery(app awscdk.App) error {
+	versions, err := toolchain.Read(goMod, packageJSON)
+	if err != nil {
+		return err
+	}
+	delivery, err := config.LoadDelivery(configDir)
+	if err != nil {
+		return err
+	}
+	stacks.NewDelivery(app, delivery, versions)
+	return nil
+}
+
+func defineEnvironment(app awscdk.App) error {
 	name, ok := app.Node().TryGetContext(jsii.String("env")).(string)
 	if !ok {
 		return errors.New("the context has no env: run this application through the CDK CLI, in the folder of cdk.json, for instance `npx cdk synth -c env=dev`")
@@ -73,7 +125,6 @@ func synth() (err error) {
 		return err
 	}
 	stacks.NewEnvironment(constructs.NewConstruct(app, jsii.String(env.Name)), env)
-	app.Synth(nil)
 	return nil
 }
 

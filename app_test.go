@@ -149,6 +149,75 @@ func TestDiffWithoutCredentialsSaysSo(t *testing.T) {
 	}
 }
 
+// The shipped files have no account, and a pipeline must know where to deploy to.
+func TestDeliveringTheShippedFilesUnchangedAsksForAccounts(t *testing.T) {
+	t.Parallel()
+	run := cdk(t, project(t), "ls", "--context", "delivery=true")
+	if run.code != 1 {
+		t.Errorf("cdk ls ended with %d, want 1", run.code)
+	}
+	for _, fault := range []string{"config/delivery.yaml:6:1: account: missing", "config/dev.yaml:6:1: account: missing", "config/prod.yaml:6:1: account: missing"} {
+		if !strings.Contains(run.stderr, fault) {
+			t.Errorf("the message lacks %q:\n%s", fault, run.stderr)
+		}
+	}
+	for _, trace := range []string{"goroutine", "panic", ".go:", "    at "} {
+		if strings.Contains(run.stderr, trace) {
+			t.Errorf("the user sees %q:\n%s", trace, run.stderr)
+		}
+	}
+}
+
+func TestAnotherValueOfTheKeyDeliveryIsRefused(t *testing.T) {
+	t.Parallel()
+	run := cdk(t, project(t), "ls", "--context", "delivery=yes")
+	if run.code != 1 || !strings.Contains(run.stderr, `the context key delivery is "yes"`) {
+		t.Errorf("cdk ls ended with %d:\n%s", run.code, run.stderr)
+	}
+	if run := cdk(t, project(t), "ls", "--context", "delivery=false"); run.code != 0 {
+		t.Errorf("without delivery cdk ls ended with %d:\n%s", run.code, run.stderr)
+	}
+}
+
+// withAccounts returns a folder as [project] does, in which the files of the delivery name accounts.
+func withAccounts(t *testing.T) string {
+	t.Helper()
+	dir := project(t)
+	for _, file := range []string{"delivery", "dev", "prod"} {
+		edit(t, filepath.Join(dir, "config", file+".yaml"), func(s string) string { return "account: \"111111111111\"\n" + s })
+	}
+	return dir
+}
+
+func TestSynthOfTheDelivery(t *testing.T) {
+	t.Parallel()
+	dir := withAccounts(t)
+	run := cdk(t, dir, "synth", "--quiet", "--context", "delivery=true")
+	if run.code != 0 {
+		t.Fatalf("cdk synth ended with %d:\n%s", run.code, run.stderr)
+	}
+	if noise := withoutExpected(run.stderr); noise != "" {
+		t.Errorf("a normal run prints\n%s", noise)
+	}
+	got := readOne(t, filepath.Join(dir, "cdk.out", "Delivery.template.json"))
+	want := readOne(t, filepath.Join("stacks", "testdata", "delivery", "delivery.template.json"))
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("the CLI writes another template of the delivery than the golden one (-want +got)\n%s", diff)
+	}
+	for _, env := range []string{"dev", "prod"} {
+		direct := t.TempDir()
+		if run := cdk(t, dir, "synth", "--quiet", "--context", "env="+env, "--output", direct); run.code != 0 {
+			t.Fatalf("cdk synth ended with %d:\n%s", run.code, run.stderr)
+		}
+		for construct := range goldenTemplates {
+			file := env + construct + "*.template.json"
+			if diff := cmp.Diff(readOne(t, filepath.Join(direct, file)), readOne(t, filepath.Join(dir, "cdk.out", "assembly-"+env, file))); diff != "" {
+				t.Errorf("%s/%s differs, deployed directly and delivered (-direct +delivered)\n%s", env, construct, diff)
+			}
+		}
+	}
+}
+
 func TestTheApplicationAloneAsksForTheCLI(t *testing.T) {
 	t.Parallel()
 	command := exec.Command("bin/app")

@@ -56,6 +56,31 @@ func TestValidationFindsNothingInAnyEnvironment(t *testing.T) {
 	}
 }
 
+// With prod in another account and region, which needs a key and a stack more.
+func TestValidationFindsNothingInTheDelivery(t *testing.T) {
+	dir := withAccounts(t)
+	edit(t, filepath.Join(dir, "config", "prod.yaml"), func(s string) string {
+		s = strings.Replace(s, "111111111111", "222222222222", 1)
+		s = strings.Replace(s, "region: us-east-1", "region: eu-west-1", 1)
+		return strings.NewReplacer("us-east-1a", "eu-west-1a", "us-east-1b", "eu-west-1b").Replace(s)
+	})
+	for _, validates := range []bool{true, false} {
+		run := cdk(t, dir, "synth", "--quiet", "--context", "delivery=true")
+		if run.code != 0 || strings.Contains(run.stderr, "Validating") != validates {
+			t.Fatalf("cdk synth ended with %d, and it should have validated: %t\n%s", run.code, validates, run.stderr)
+		}
+		if findings := findings(t, filepath.Join(dir, "cdk.out", report)); validates && len(findings) > 0 {
+			t.Errorf("findings: %v", findings)
+		}
+	}
+	edit(t, filepath.Join(dir, "config", "delivery.yaml"), func(s string) string {
+		return strings.Replace(s, "    approval: true", "    approval: false", 1)
+	})
+	if run := cdk(t, dir, "synth", "--quiet", "--context", "delivery=true"); run.code != 0 || !strings.Contains(run.stderr, "Validating") {
+		t.Errorf("cdk synth of a changed delivery.yaml ended with %d and did not validate it:\n%s", run.code, run.stderr)
+	}
+}
+
 func TestValidationFailsOnAFaultEveryTime(t *testing.T) {
 	dir := project(t)
 	buildWithFault(t, dir)

@@ -77,8 +77,8 @@ func optional(s string) *string {
 	return jsii.String(s)
 }
 
-func output(stack awscdk.Stack, name, description string, value *string) {
-	awscdk.NewCfnOutput(stack, jsii.String(name), &awscdk.CfnOutputProps{
+func output(stack awscdk.Stack, name, description string, value *string) awscdk.CfnOutput {
+	return awscdk.NewCfnOutput(stack, jsii.String(name), &awscdk.CfnOutputProps{
 		Description: jsii.String(description),
 		Value:       value,
 	})

@@ -17,25 +17,31 @@ func TestTemplatesEqualTheGoldenOnes(t *testing.T) {
 	for _, name := range shipped {
 		bodies := synthesize(t, load(t, name))
 		for _, stack := range stackNames {
-			t.Run(name+"/"+stack, func(t *testing.T) {
-				file := golden(name, stack)
-				if *update {
-					if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-						t.Fatal(err)
-					}
-					if err := os.WriteFile(file, bodies[stack], 0o644); err != nil {
-						t.Fatal(err)
-					}
-				}
-				want, err := os.ReadFile(file)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if diff := cmp.Diff(string(want), string(bodies[stack])); diff != "" {
-					t.Errorf("the template differs from %s (-want +got). If the change is meant, rewrite it with `make golden`.\n%s", file, diff)
-				}
-			})
+			t.Run(name+"/"+stack, func(t *testing.T) { equalsGolden(t, golden(name, stack), bodies[stack]) })
 		}
+	}
+}
+
+func TestTheDeliverysTemplateEqualsTheGoldenOne(t *testing.T) {
+	equalsGolden(t, golden("delivery", "delivery"), deliver(t, shippedDelivery(t, nil))["flask-app-delivery"])
+}
+
+func equalsGolden(t *testing.T, file string, got []byte) {
+	t.Helper()
+	if *update {
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), string(got)); diff != "" {
+		t.Errorf("the template differs from %s (-want +got). If the change is meant, rewrite it with `make golden`.\n%s", file, diff)
 	}
 }
 

@@ -70,7 +70,7 @@ func NewPipelineStack(scope constructs.Construct, env config.Environment, props 
 
 func newPipeline(stack awscdk.Stack, env config.Environment, props PipelineStackProps, follow awslambda.IFunction, artifacts awss3.IBucket, build awscodebuild.IProject) {
 	p := pipeline.New(stack, "Pipeline", pipeline.Props{
-		ConnectionArn: connection(stack, env),
+		ConnectionArn: connection(stack, env.FullName(), env.Region, env.Pipeline.ConnectionArn),
 		Repository:    env.Pipeline.Repository,
 		Branch:        env.Pipeline.Branch,
 		Paths:         env.Pipeline.Paths,
@@ -90,22 +90,22 @@ func newPipeline(stack awscdk.Stack, env config.Environment, props PipelineStack
 			Target:       awseventstargets.NewLambdaFunction(follow, nil),
 		})
 	}
-	output(stack, "PipelineUrl", "The pipeline in the console", consoleURL(env, "codepipeline/pipelines/"+*p.PipelineName()+"/view"))
+	output(stack, "PipelineUrl", "The pipeline in the console", consoleURL(env.Region, "codepipeline/pipelines/"+*p.PipelineName()+"/view"))
 }
 
-// connection returns the ARN of the configured connection to GitHub, or defines one.
-func connection(stack awscdk.Stack, env config.Environment) string {
-	if env.Pipeline.ConnectionArn != "" {
-		return env.Pipeline.ConnectionArn
+// connection returns the ARN of the connection to GitHub that is given, or defines one under a name.
+func connection(stack awscdk.Stack, name, region, given string) string {
+	if given != "" {
+		return given
 	}
 	made := awscodeconnections.NewCfnConnection(stack, jsii.String("Connection"), &awscodeconnections.CfnConnectionProps{
-		ConnectionName: jsii.String(env.FullName()),
+		ConnectionName: jsii.String(name),
 		ProviderType:   jsii.String("GitHub"),
 	})
-	output(stack, "ConnectionUrl", "Complete the handshake of the connection "+env.FullName()+" here, once", consoleURL(env, "settings/connections"))
+	output(stack, "ConnectionUrl", "Complete the handshake of the connection "+name+" here, once", consoleURL(region, "settings/connections"))
 	return *made.AttrConnectionArn()
 }
 
-func consoleURL(env config.Environment, page string) *string {
-	return jsii.String("https://" + env.Region + ".console.aws.amazon.com/codesuite/" + page + "?region=" + env.Region)
+func consoleURL(region, page string) *string {
+	return jsii.String("https://" + region + ".console.aws.amazon.com/codesuite/" + page + "?region=" + region)
 }

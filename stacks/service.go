@@ -41,6 +41,7 @@ type ServiceStack struct {
 	Cluster   awsecs.ICluster
 	Service   awsecs.FargateService
 	TaskRoles []awsiam.IRole // of the application's task definition
+	URL       awscdk.CfnOutput
 }
 
 // NewServiceStack defines the stack <project>-<env>-service under scope.
@@ -90,8 +91,8 @@ func NewServiceStack(scope constructs.Construct, env config.Environment, props S
 	output(stack, "ClusterName", "ECS cluster", cluster.ClusterName())
 	output(stack, "ServiceName", "ECS service of the application", web.Service.ServiceName())
 	output(stack, "AlbDnsName", "DNS name of the load balancer", web.LoadBalancer.LoadBalancerDnsName())
-	output(stack, "ApplicationUrl", "URL of the application", jsii.String("http://"+*web.LoadBalancer.LoadBalancerDnsName()))
-	return &ServiceStack{Stack: stack, Cluster: cluster, Service: web.Service, TaskRoles: web.TaskRoles}
+	url := output(stack, "ApplicationUrl", "URL of the application", jsii.String("http://"+*web.LoadBalancer.LoadBalancerDnsName()))
+	return &ServiceStack{Stack: stack, Cluster: cluster, Service: web.Service, TaskRoles: web.TaskRoles, URL: url}
 }
 
 func newCluster(stack awscdk.Stack, props ServiceStackProps) awsecs.Cluster {

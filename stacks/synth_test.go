@@ -59,14 +59,19 @@ func minimal(edit func(*config.Environment)) config.Environment {
 // assemble returns the stacks of the assembly that env makes.
 func assemble(t *testing.T, env config.Environment) []cxapi.CloudFormationStackArtifact {
 	t.Helper()
-	app := awscdk.NewApp(&awscdk.AppProps{
+	app := newApp(t)
+	stacks.NewEnvironment(constructs.NewConstruct(app, jsii.String(env.Name)), env)
+	return *app.Synth(nil).StacksRecursively()
+}
+
+func newApp(t *testing.T) awscdk.App {
+	t.Helper()
+	return awscdk.NewApp(&awscdk.AppProps{
 		Outdir:             jsii.String(t.TempDir()),
 		Context:            cliContext(t),
 		StackTraces:        jsii.Bool(false),
 		AnalyticsReporting: jsii.Bool(false),
 	})
-	stacks.NewEnvironment(constructs.NewConstruct(app, jsii.String(env.Name)), env)
-	return *app.Synth(nil).StacksRecursively()
 }
 
 // synthesize returns the bytes of each stack's template, by the suffix of the stack's name.
@@ -131,13 +136,18 @@ func decode(t *testing.T, name string) environment {
 
 func decodeTemplates(t *testing.T, bodies map[string][]byte) environment {
 	t.Helper()
+	return decodeStacks(t, bodies, stackNames...)
+}
+
+func decodeStacks(t *testing.T, bodies map[string][]byte, names ...string) environment {
+	t.Helper()
 	type output struct {
 		Value  any
 		Export struct{ Name string }
 	}
 	exports := map[string]any{}
 	env := environment{Resources: map[string]resource{}, Outputs: map[string]any{}}
-	for _, stack := range stackNames {
+	for _, stack := range names {
 		var file struct {
 			Resources map[string]resource
 			Outputs   map[string]output
@@ -221,11 +231,11 @@ func (e environment) one(t *testing.T, resourceType string) resource {
 	return found[0]
 }
 
-// byPath returns the resource that the construct at path below the environment defines.
+// byPath returns the resource that the construct at path, or at a path that ends in it, defines.
 func (e environment) byPath(t *testing.T, path string) resource {
 	t.Helper()
 	for _, r := range e.Resources {
-		if full, _ := r.Metadata["aws:cdk:path"].(string); strings.HasSuffix(full, "/"+path) {
+		if full, _ := r.Metadata["aws:cdk:path"].(string); full == path || strings.HasSuffix(full, "/"+path) {
 			return r
 		}
 	}
