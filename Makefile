@@ -30,7 +30,7 @@ synth: app ## Synthesize the environment ENV [dev] into cdk.out/ and summarize i
 .PHONY: delivery
 delivery: app ## Synthesize the delivery pipeline and its environments (config/delivery.yaml) into cdk.out/
 	@cdk synth --quiet --context delivery=true
-	@rm -rf cdk.tool && mkdir -p cdk.tool/bin && cp bin/infra cdk.tool/bin/ && cp -R config cdk.tool/
+	@rm -rf cdk.tool && mkdir -p cdk.tool/bin cdk.tool/config && cp bin/infra cdk.tool/bin/ && cp config/*.yaml cdk.tool/config/
 
 .PHONY: test
 test: app ## Run every test that needs no server

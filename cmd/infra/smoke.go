@@ -96,9 +96,10 @@ func smoke(ctx context.Context, w world, out io.Writer, address string, timeout 
 
 // answer is what came of one request.
 type answer struct {
-	good    bool
-	summary string // the status, or why there is none
-	body    []byte // the head of it
+	answered bool
+	good     bool
+	summary  string // the status, or why there is none
+	body     []byte // the head of it
 }
 
 func get(ctx context.Context, client *http.Client, address string) answer {
@@ -120,9 +121,10 @@ func get(ctx context.Context, client *http.Client, address string) answer {
 	defer response.Body.Close()
 	body, _ := io.ReadAll(io.LimitReader(response.Body, smokeBody)) // the status is the answer; the body only helps
 	return answer{
-		good:    response.StatusCode >= 200 && response.StatusCode < 400,
-		summary: response.Status,
-		body:    body,
+		answered: true,
+		good:     response.StatusCode >= 200 && response.StatusCode < 400,
+		summary:  response.Status,
+		body:     body,
 	}
 }
 
@@ -134,7 +136,10 @@ func (a answer) quoteBody() string {
 		}
 		return c
 	}, string(bytes.TrimSpace(a.body)))
-	if text == "" {
+	switch {
+	case !a.answered:
+		return ""
+	case text == "":
 		return ", without a body"
 	}
 	return ". Its body begins:\n    " + strings.ReplaceAll(text, "\n", "\n    ")

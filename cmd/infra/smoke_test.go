@@ -120,7 +120,7 @@ func TestSmokeFailsIfNobodyAnswers(t *testing.T) {
 	url := server.URL
 	server.Close()
 	code, stdout, stderr := runSmoke("--timeout", "20s", url)
-	if code != 1 || !strings.Contains(stdout, "no answer: dial tcp") || !strings.Contains(stderr, "in 5 requests; the last answer: no answer: dial tcp") {
+	if code != 1 || !strings.Contains(stdout, "no answer: dial tcp") || !strings.Contains(stderr, "in 5 requests; the last answer: no answer: dial tcp") || strings.Contains(stderr, "body") {
 		t.Errorf("exit code %d\n%s\n%s", code, stdout, stderr)
 	}
 }
