@@ -189,16 +189,39 @@ func withAccounts(t *testing.T) string {
 	return dir
 }
 
-func TestSynthOfTheDelivery(t *testing.T) {
+// The pipeline's own command makes the assembly, and the tool with what it reads.
+func TestMakeDelivery(t *testing.T) {
 	t.Parallel()
 	dir := withAccounts(t)
-	run := cdk(t, dir, "synth", "--quiet", "--context", "delivery=true")
-	if run.code != 0 {
-		t.Fatalf("cdk synth ended with %d:\n%s", run.code, run.stderr)
+	for _, file := range []string{"Makefile", "go.mod"} {
+		if err := os.WriteFile(filepath.Join(dir, file), []byte(readOne(t, file)), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if noise := withoutExpected(run.stderr); noise != "" {
+	for _, sources := range []string{"cmd", "constructs", "functions", "internal", "sql", "stacks"} { // which make looks through
+		if err := os.Mkdir(filepath.Join(dir, sources), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run := exec.Command("make", "--silent", "--assume-old=app", "delivery") // which is built already
+	run.Dir, run.Env = dir, withoutCredentials(t)
+	output, err := run.CombinedOutput()
+	if err != nil {
+		t.Fatalf("make delivery: %v\n%s", err, output)
+	}
+	if noise := withoutExpected(string(output)); noise != "" {
 		t.Errorf("a normal run prints\n%s", noise)
 	}
+	tool := filepath.Join(dir, "cdk.tool")
+	if output, err := exec.Command(filepath.Join(tool, "bin", "infra"), "--help").CombinedOutput(); err != nil {
+		t.Errorf("the tool does not run: %v\n%s", err, output)
+	}
+	for _, name := range []string{"delivery.yaml", "dev.yaml", "prod.yaml"} {
+		if readOne(t, filepath.Join(tool, "config", name)) != readOne(t, filepath.Join(dir, "config", name)) {
+			t.Errorf("%s is another one", name)
+		}
+	}
+
 	got := readOne(t, filepath.Join(dir, "cdk.out", "Delivery.template.json"))
 	want := readOne(t, filepath.Join("stacks", "testdata", "delivery", "delivery.template.json"))
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -433,6 +433,9 @@ func TestAnEnvironmentInAnotherAccountAndRegion(t *testing.T) {
 	stores := map[string]string{}
 	for _, store := range list(env.one(t, "AWS::CodePipeline::Pipeline").Properties["ArtifactStores"]) {
 		stores[at(store, "Region").(string)] = fmt.Sprint(readable(at(store, "ArtifactStore", "Location")))
+		if at(store, "ArtifactStore", "EncryptionKey", "Type") != "KMS" {
+			t.Errorf("the artifacts in %v have no key of their own", at(store, "Region"))
+		}
 	}
 	if diff := cmp.Diff(map[string]string{
 		"us-east-1": "${" + env.byPath(t, "Delivery/Artifacts/Resource").ID + "}",
