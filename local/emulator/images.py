@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import platform
 import shutil
 import struct
@@ -102,20 +103,51 @@ class Store:
             raise NotFound(f"CannotPullContainerError: {path}: {error.code} {error.reason}") from error
 
 
+# https://github.com/opencontainers/image-spec/blob/main/layer.md#opaque-whiteout
+OPAQUE = ".wh..wh..opq"
+
+
 def _unpack(layer: bytes, into: Path) -> None:
     data = gzip.decompress(layer) if layer[:2] == b"\x1f\x8b" else layer
+    written: set[Path] = set()  # by this layer
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
         archive.extraction_filter = getattr(tarfile, "fully_trusted_filter", None)  # keeps links and modes; Debian 12's Python has no filters
         for member in archive:
-            target = into / member.name.lstrip("/")
+            if (target := into / member.name.lstrip("/")) == into:
+                continue
             # A link of a lower layer may lead out of the image's files.
-            if not target.parent.resolve().is_relative_to(into.resolve()):
-                raise NotFound(f"the image has a file outside of its own folder: {member.name}")
-            if target.name.startswith(".wh."):  # a file of a lower layer that this one deletes
+            _check_inside(into, target.parent, member.name)
+            if target.name == OPAQUE:  # hides all that lower layers have in this folder
+                for hidden in target.parent.iterdir() if target.parent.is_dir() else ():
+                    if hidden not in written:
+                        _remove(hidden)
+            elif target.name.startswith(".wh."):  # a file of a lower layer that this one deletes
                 gone = target.with_name(target.name.removeprefix(".wh."))
-                shutil.rmtree(gone) if gone.is_dir() and not gone.is_symlink() else gone.unlink(missing_ok=True)
+                _check_inside(into, gone.parent, str(gone))
+                _remove(gone)
             elif not member.isdev():
-                archive.extract(member, into, set_attrs=not member.issym())
+                # A file would be written through what stands in its place: a link, perhaps to a file of this machine.
+                if not (member.isdir() and target.is_dir() and not target.is_symlink()):
+                    _remove(target)
+                if member.islnk():  # tarfile would take an absolute name for one of this machine
+                    source = into / member.linkname.lstrip("/")
+                    _check_inside(into, source.parent, member.linkname)
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    os.link(source, target, follow_symlinks=False)
+                else:
+                    if member.isdir():
+                        member.mode |= 0o700  # without root no file could be written there, nor removed
+                    archive.extract(member, into, set_attrs=not member.issym(), numeric_owner=True)
+                written.update((target, *target.parents))
+
+
+def _check_inside(into: Path, folder: Path, name: str) -> None:
+    if ".." in Path(name).parts or not folder.resolve().is_relative_to(into.resolve()):
+        raise NotFound(f"the image has a file outside of its own folder: {name}")
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
 
 
 def interpreter(program: Path) -> str | None:
