@@ -189,6 +189,16 @@ def _target_group(task: Task) -> dict[str, Any] | None:
     return group and {**group, "port": balancer["containerPort"], "grace": int(service.get("healthCheckGracePeriodSeconds") or 0)}
 
 
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A load balancer takes a redirection for the answer, and so for what the matcher does not allow."""
+
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
+_http = urllib.request.build_opener(_NoRedirect)
+
+
 def _await_health(task: Task, group: dict[str, Any]) -> bool:
     """Waits until a task answers the health check. False if its process ended before, which ECS then sees itself."""
     container = ecs._docker.containers.get(task["_docker_ids"][-1])
@@ -199,7 +209,7 @@ def _await_health(task: Task, group: dict[str, Any]) -> bool:
         if container.exit_code is not None or not ecs._task_is_active(task["taskArn"], task):
             return False
         try:
-            with urllib.request.urlopen(url, timeout=group["HealthCheckTimeoutSeconds"]) as response:
+            with _http.open(url, timeout=group["HealthCheckTimeoutSeconds"]) as response:
                 code = response.status
         except urllib.error.HTTPError as error:
             code = error.code
