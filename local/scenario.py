@@ -229,6 +229,7 @@ def deploys_everything() -> str:
 def applied_the_schema() -> str:
     files = ledger()
     expect(list(files) == ["init.sql"], f"the ledger has {list(files)}, want init.sql alone")
+    local("mysql", "--user=root", "--skip-password", "--execute", "SELECT 1").failed("Access denied")
     return f"ledger: {files}"
 
 

@@ -33,6 +33,14 @@ START_TIMEOUT = 60  # seconds; a start takes about three
 
 CA = "ca.pem"
 
+# https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.MasterAccounts.html, of MySQL 8.0 those that MariaDB knows:
+# neither SUPER nor FILE, which reads and writes files with the server's rights.
+MASTER_PRIVILEGES = (
+    "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, RELOAD, PROCESS, REFERENCES, INDEX, ALTER, SHOW DATABASES, CREATE TEMPORARY TABLES, LOCK TABLES, EXECUTE, "
+    "REPLICATION SLAVE, REPLICATION CLIENT, CREATE VIEW, SHOW VIEW, CREATE ROUTINE, ALTER ROUTINE, CREATE USER, EVENT, TRIGGER, "
+    "DELETE HISTORY"  # MariaDB's own: without it nobody could be granted ALL on a database
+)
+
 _servers: dict[str, Server] = {}  # by the instance's identifier
 _lock = threading.Lock()
 
@@ -130,14 +138,17 @@ class Server:
             raise ValueError(f"mariadb-install-db failed: {done.stdout[-1000:]}")
 
     def _write_users(self, instance: dict[str, Any]) -> None:
-        """The server runs this file as it starts: one statement a line. RDS's master user has every right but SUPER."""
+        """The server runs this file as it starts: one statement a line."""
         user, password, name = (instance[key].replace("\\", "\\\\").replace("'", "\\'") for key in ("MasterUsername", "_MasterUserPassword", "DBName"))
         users = self.folder / "users.sql"
         users.touch(mode=0o600)
         users.write_text(
             f"CREATE DATABASE IF NOT EXISTS `{name}`;\n"
             f"CREATE USER IF NOT EXISTS '{user}'@'%' IDENTIFIED BY '{password}';\n"
-            f"GRANT ALL PRIVILEGES ON *.* TO '{user}'@'%' WITH GRANT OPTION;\n"
+            f"GRANT {MASTER_PRIVILEGES} ON *.* TO '{user}'@'%' WITH GRANT OPTION;\n"
+            # It has no password, and everybody on this machine comes from 127.0.0.1.
+            "DELETE FROM mysql.global_priv WHERE User = 'root';\n"
+            "FLUSH PRIVILEGES;\n"
         )
 
     def _await(self) -> None:
