@@ -6,6 +6,7 @@ It works in a copy of the project below .local/test/, so that neither the projec
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import re
 import shutil
@@ -22,6 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from local import report
 from local.aws import Cloud
 from local.failure import tail
 from local.target import ROOT, client_environment, read_target
@@ -168,8 +170,8 @@ def traffic(url: str) -> Iterator[Counter[str]]:
                 status, text = get(url)
                 version = re.search(r"^version: +(\S+)", text, re.MULTILINE)
                 counts[f"{status} {version[1] if version else 'placeholder'}"] += 1
-            except OSError as error:
-                counts[f"no answer: {error}"] += 1
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                counts[f"no answer: {error!r}"] += 1
 
     thread = threading.Thread(target=request)
     thread.start()
@@ -218,7 +220,7 @@ def deploys_everything() -> str:
     for stack in STACKS:
         expect(env.cloud.stacks()[stack]["StackStatus"] == "CREATE_COMPLETE", f"{stack} is not CREATE_COMPLETE")
     expect(env.url in up.output, "the table does not show the URL")
-    expect("does not list" not in up.output, "a resource type is in neither local/emulator/resources.py nor docs/local.md")
+    expect(report.MEANINGS["not listed"] not in up.output, "a resource type is in neither local/emulator/resources.py nor docs/local.md")
     started = re.search(r"(\d+) s  bootstrapped", up.output)
     seconds = up.seconds - float(started[1] if started else 0)
     expect(seconds <= MAX_DEPLOY_SECONDS, f"the deploy took {seconds:.0f} s, the bound is {MAX_DEPLOY_SECONDS} s")
@@ -403,10 +405,11 @@ def processes() -> list[str]:
     """The processes that were started for this copy's emulator."""
     import psutil
 
-    found = []
+    found, state = [], str(ROOT / ".local/run")
     for process in psutil.process_iter(["pid", "cmdline"]):
         with contextlib.suppress(psutil.Error):
-            if process.environ().get("LOCAL_STATE") == str(ROOT / ".local/run") or str(ROOT / ".local/run") in " ".join(process.info["cmdline"] or []):
+            # A container's process may have neither the emulator's variables nor a path of this folder in its command.
+            if process.environ().get("LOCAL_STATE") == state or any(state in text for text in (process.cwd(), *(process.info["cmdline"] or []))):
                 found.append(f"{process.info['pid']} {' '.join(process.info['cmdline'] or [])[:120]}")
     return found
 
