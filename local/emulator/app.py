@@ -19,6 +19,7 @@ log = logging.getLogger("local")
 
 
 async def serve(settings: Settings) -> None:
+    processes.adopt()
     processes.share_loopback(settings.port)
     databases.install(settings)
     ecs.install(settings)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
 _libc = ctypes.CDLL(None, use_errno=True)
 
 # The kernel sends the signal when the *thread* that started the process ends: this one lives as long as the emulator.
@@ -22,6 +23,11 @@ _running: set[subprocess.Popen[bytes]] = set()
 _addresses: Iterator[ipaddress.IPv4Address] = iter(())
 _lock = threading.Lock()
 _ending = threading.Event()
+
+
+def adopt() -> None:
+    """Makes what a container leaves to itself, as a daemon does, a child of the emulator: `make local-down` finds and ends it."""
+    _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def share_loopback(port: int) -> None:
