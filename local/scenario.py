@@ -23,10 +23,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from local import report
+from local import children, interrupts, report
 from local.aws import Cloud
 from local.failure import tail
-from local.target import ROOT, client_environment, read_target
+from local.interrupts import Interrupted
+from local.target import CLI_LOG, EMULATOR_LOG, ROOT, client_environment, read_target
 
 REGION = "us-east-1"
 PREFIX = "flask-app-local"
@@ -56,8 +57,15 @@ def run_in_copy() -> int:
     # The copies of the sources are newer than what was built from them, which make would build again.
     for built in (*copy.glob("bin/*"), copy / "dist/functions", copy / "dist/schema"):
         os.utime(built)
-    python = copy / ".local/venv/bin/python"
-    return subprocess.run([python, "-m", "local.scenario"], cwd=copy, check=False).returncode
+    python = str(copy / ".local/venv/bin/python")
+    child = children.start([python, "-m", "local.scenario"], cwd=copy)
+    try:
+        return children.wait(child)
+    except Interrupted:
+        with interrupts.held():  # it ends what it has started, which takes longer than any other child may
+            child.send_signal(signal.SIGINT)
+            children.wait(child)
+        raise
 
 
 class Wrong(Exception):
@@ -87,8 +95,9 @@ class Run:
 def local(*arguments: str, env: dict[str, str] | None = None) -> Run:
     """A command of the local target, as make calls it."""
     began = time.monotonic()
-    done = subprocess.run([sys.executable, "-m", "local", *arguments], cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    return Run(done.returncode, done.stdout, time.monotonic() - began)
+    child = children.start([sys.executable, "-m", "local", *arguments], cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    output = children.output(child).read().decode()
+    return Run(children.wait(child), output, time.monotonic() - began)
 
 
 class Environment:
@@ -383,11 +392,11 @@ def starts_from_zero_after_the_emulator_was_killed() -> str:
 def leaves_no_process_when_it_is_interrupted() -> str:
     codes = []
     for moment in ("the emulator runs", "data: deploying"):
-        command = subprocess.Popen([sys.executable, "-m", "local", "up"], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        output = command.stdout
-        expect(output and any(moment in line for line in output), f"no line with {moment!r}")
+        command = children.start([sys.executable, "-m", "local", "up"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        expect(any(moment.encode() in line for line in children.output(command)), f"no line with {moment!r}")
         command.send_signal(signal.SIGINT)
-        codes.append(command.wait(timeout=60))
+        command.wait(timeout=60)
+        codes.append(children.wait(command))
         expect(not processes(), f"processes are left after a Ctrl-C at {moment!r}: {processes()}")
     expect(codes == [130, 130], f"exit codes {codes}, want 130")
     return "at the start and in the middle of the deploy: exit code 130, no process left"
@@ -415,6 +424,7 @@ def processes() -> list[str]:
 
 
 def main() -> int:
+    interrupts.install()
     began = time.monotonic()
     try:
         for number, step in enumerate(STEPS, 1):
@@ -425,9 +435,18 @@ def main() -> int:
         total = time.monotonic() - began
         expect(total <= MAX_TEST_SECONDS, f"the test took {total:.0f} s, the bound is {MAX_TEST_SECONDS} s")
     except Wrong as wrong:
-        print(f"\nmake local-test: {step.__name__.replace('_', ' ')}: {wrong}\nThe copy of the project, with the emulator's logs in .local/run/, stays in {ROOT}.", file=sys.stderr)
-        local("down", "--force")
+        print(f"\nmake local-test: {step.__name__.replace('_', ' ')}: {wrong}\nThe copy of the project stays in {ROOT}, the logs in its folder .local.", file=sys.stderr)
         return 1
+    except Interrupted:
+        return interrupts.EXIT_CODE
+    finally:
+        # However the test ended. Otherwise an emulator would go on that no command finds: the next test removes its folder.
+        with interrupts.held():
+            children.end_all()
+            for log in (EMULATOR_LOG, CLI_LOG):
+                if log.exists():
+                    shutil.copy(log, ROOT / ".local")
+            local("down", "--force")
     print(f"\n{len(STEPS)} passed, 0 failed\nmake local-test: {total:.0f} s")
     return 0
 
