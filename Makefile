@@ -82,7 +82,7 @@ local-logs: local-tools ## List the local log groups, or print one: ARGS=GROUP, 
 .PHONY: local-release
 local-release: IMAGE ?= .local/sample.tar
 local-release: local-tools bin/local-image .local/sample.tar ## Release the sample application on the local target, or IMAGE=PATH, an OCI archive or folder
-	@.local/venv/bin/python -m local release $(IMAGE)
+	@.local/venv/bin/python -m local release "$(IMAGE)"
 
 .PHONY: local-test
 local-test: local-tools bin/local-image .local/venv/.tests ## Prove all of it on the local target, from bootstrap to destroy (five minutes)
