@@ -90,6 +90,10 @@ local-test: local-tools bin/local-image .local/venv/.tests ## Prove all of it on
 	@LOG_LEVEL=ERROR .local/venv/bin/python -m unittest discover --start-directory local/tests --top-level-directory .
 	@.local/venv/bin/python -m local test
 
+.PHONY: local-faults
+local-faults: local-tools bin/local-image ## Kill, stop and refuse what a deployment stands on, on the local target (five minutes)
+	@.local/venv/bin/python -m local faults
+
 .PHONY: local-tools
 local-tools: app mariadb .local/venv/.installed local/node_modules/.package-lock.json
 

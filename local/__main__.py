@@ -31,6 +31,7 @@ USAGE = """python -m local COMMAND
   logs [GROUP]     list the log groups, or print the events of one: its name, or a part of it
   release IMAGE    push an image and deploy it as the pipeline does: an OCI archive, an OCI layout folder, or what `docker save` wrote
   test             the proof
+  faults           what happens when something that the environment stands on fails
 """
 
 
@@ -178,7 +179,12 @@ def release(arguments: list[str]) -> int:
 
 def test(arguments: list[str]) -> int:
     no_arguments("test", arguments)
-    return scenario.run_in_copy()
+    return scenario.run_in_copy("local.scenario")
+
+
+def faults(arguments: list[str]) -> int:
+    no_arguments("faults", arguments)
+    return scenario.run_in_copy("local.faults")
 
 
 def no_arguments(command: str, arguments: list[str]) -> None:
@@ -187,7 +193,7 @@ def no_arguments(command: str, arguments: list[str]) -> None:
 
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
-    "up": up, "down": down, "cdk": run_cdk, "mysql": run_mysql, "logs": show_logs, "release": release, "test": test,
+    "up": up, "down": down, "cdk": run_cdk, "mysql": run_mysql, "logs": show_logs, "release": release, "test": test, "faults": faults,
 }
 
 

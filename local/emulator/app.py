@@ -45,6 +45,7 @@ class App:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._faults: set[str] = set()  # what make local-faults has switched on: registry
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
@@ -53,6 +54,8 @@ class App:
                 return await loadbalancers.forward(self._settings, port, scope, receive, send)
             if scope["path"].startswith("/_local/"):
                 return await _json(send, *self._local(scope["method"], scope["path"].removeprefix("/_local/"), await _body(receive)))
+            if "registry" in self._faults and scope["path"].startswith("/v2/") and scope["method"] in ("POST", "PATCH", "PUT"):
+                return await _json(send, 503, {"errors": [{"code": "UNAVAILABLE", "message": "make local-faults lets the registry refuse uploads"}]})
             target = next((value.decode() for key, value in scope["headers"] if key.lower() == b"x-amz-target"), "")
             if target.startswith(pipeline.TARGET):
                 return await _json(send, *pipeline.handle(target.removeprefix(pipeline.TARGET), await _body(receive)))
@@ -67,6 +70,9 @@ class App:
                 "loadBalancers": loadbalancers.inventory(), "databases": databases.inventory(), "resourceTypes": resources.KINDS,
                 "containers": containers.inventory(),
             }
+        if kind == "faults" and method == "PUT":
+            (self._faults.add if json.loads(body) else self._faults.discard)(name)
+            return 200, {}
         if kind == "jobs" and method == "PUT":
             pipeline.create(name, json.loads(body))
             return 200, {}

@@ -169,7 +169,7 @@ class Containers:
         env = {**env, **defaults, **{key: env[key] for key in spec.environment}, "BIND_ADDR": env["BIND_ADDR"]}
         # A volume cannot be mounted into the image's files without rights that not even root has everywhere.
         if os.geteuid() == 0 and not spec.volumes:
-            return words, image.root, cwd, env
+            return words, image.root, cwd, env | ({} if "HOME" in spec.environment or "HOME" in defaults else {"HOME": "/"})
         program = image.root / words[0].lstrip("/")
         if program.is_file() and (needs := interpreter(program)):
             raise NotFound(f"CannotStartContainerError: {words[0]} of image {spec.image} needs {needs} of its image, which takes root here: run as root, or use a static program")

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,21 @@ def install(settings: Settings) -> None:
 
     handlers["create"], handlers["delete"] = created, deleted
 
+    # Only the record's state changes.
+    for action, change in (("StopDBInstance", Server.stop), ("StartDBInstance", Server.start)):
+        rds._ACTION_MAP[action] = _with_server(rds._ACTION_MAP[action], change)
+
+
+def _with_server(original: Callable[[Any], Any], change: Callable[[Server], None]) -> Callable[[Any], Any]:
+    def changed(parameters: Any) -> Any:
+        with _lock:
+            server = _servers.get(rds._p(parameters, "DBInstanceIdentifier"))
+        if server:
+            change(server)
+        return original(parameters)
+
+    return changed
+
 
 def inventory() -> list[dict[str, Any]]:
     with _lock:
@@ -109,14 +125,22 @@ class Server:
         self._install(settings)
         self._write_users(instance)
         # The socket's path is relative to the data: a whole one may have 107 characters only.
-        options = [
+        self._command = [
+            self._program(settings, "mariadbd"), "--no-defaults",
             f"--datadir={self.folder}/data", "--socket=socket", f"--pid-file={self.folder}/pid", f"--bind-address={self.address}", f"--port={PORT}",
-            "--skip-name-resolve", f"--init-file={self.folder}/users.sql", f"--ssl-cert={certificate}", f"--ssl-key={key}",
+            "--skip-name-resolve", f"--ssl-cert={certificate}", f"--ssl-key={key}",
             *(f"--loose-{name.replace('_', '-')}={value}" for name, value in parameters.items()), *self._as_root(),
         ]
-        self._process = processes.start([self._program(settings, "mariadbd"), "--no-defaults", *options], env=self._env, cwd=self.folder, log=self.log)
-        self._await()
+        self.start(f"--init-file={self.folder}/users.sql")
         (self.folder / "users.sql").unlink()
+
+    def start(self, *options: str) -> None:
+        self._process = processes.start([*self._command, *options], env=self._env, cwd=self.folder, log=self.log)
+        self._await()
+
+    def stop(self) -> None:
+        """Ends the server's process and keeps the data."""
+        processes.stop(self._process, 10).join()
 
     def _program(self, settings: Settings, name: str) -> str:
         found = shutil.which(name, path=self._env["PATH"] + ":/usr/sbin:/usr/bin")
