@@ -61,6 +61,8 @@ type Environment struct {
 	Service Service `yaml:"service"`
 	// Pipeline releases the application.
 	Pipeline Pipeline `yaml:"pipeline"`
+	// Guard lets changes pass that `bin/infra guard` stops.
+	Guard Guard `yaml:"guard"`
 }
 
 // FullName is <project>-<env>. It begins the names of the stacks and of whatever else has a name of its own.
@@ -216,6 +218,34 @@ type Pipeline struct {
 	//
 	// Allowed: true or false.
 	Approval bool `yaml:"approval"`
+}
+
+// Guard configures `bin/infra guard`, which stops a deployment that would lose data.
+type Guard struct {
+	// Allow lists the changes that pass, each for this one time: the guard prints the entry to paste. Remove it once it is deployed.
+	//
+	// Allowed: a list of entries with logicalId, property, hash and reason.
+	Allow []Allowance `yaml:"allow,omitempty"`
+}
+
+// Allowance lets one change of one property of one resource pass.
+type Allowance struct {
+	// LogicalID is the resource's logical id in its template.
+	//
+	// Allowed: 1 to 255 letters and digits, as the guard prints it.
+	LogicalID string `yaml:"logicalId" jsonschema:"required,minLength=1,maxLength=255,pattern=^[A-Za-z0-9]+$"`
+	// Property is the property or the attribute that changes.
+	//
+	// Allowed: its name as the guard prints it; Resource where the whole resource goes.
+	Property string `yaml:"property" jsonschema:"required,pattern=^[A-Za-z0-9]+$"`
+	// Hash is the digest of logical id, property, old and new value, so that the entry is valid for that change only.
+	//
+	// Allowed: the 16 digits from 0 to 9 and a to f that the guard prints.
+	Hash string `yaml:"hash" jsonschema:"required,pattern=^[0-9a-f]{16}$"`
+	// Reason says why the change is meant, for whoever reads the history later.
+	//
+	// Allowed: 10 to 500 characters.
+	Reason string `yaml:"reason" jsonschema:"required,minLength=10,maxLength=500"`
 }
 
 // Architecture is a processor architecture, as ECS names it.

@@ -37,6 +37,10 @@ var example = Environment{
 		Paths:         []string{"app/**"},
 		ConnectionArn: "arn:aws:codeconnections:us-east-1:123456789012:connection/aaaabbbb-1111-2222-3333-ccccddddeeee",
 	},
+	Guard: Guard{Allow: []Allowance{{
+		LogicalID: "DatabaseInstanceAA8A5FDE", Property: "DBName", Hash: "0123456789abcdef",
+		Reason: "The database is empty, and the application wants another name.",
+	}}},
 }
 
 // unescape undoes what encoding/json does for HTML.
@@ -148,7 +152,7 @@ func reflectSchema(t *testing.T, title string, defaults, example any) *invopop.S
 		t.Fatal(err)
 	}
 	names := map[string]string{} // Go's name of a field in a comment becomes the key's
-	for _, typ := range []reflect.Type{reflect.TypeFor[Environment](), reflect.TypeFor[Network](), reflect.TypeFor[Database](), reflect.TypeFor[Service](), reflect.TypeFor[Pipeline](), reflect.TypeFor[Delivery](), reflect.TypeFor[DeliveredEnvironment]()} {
+	for _, typ := range []reflect.Type{reflect.TypeFor[Environment](), reflect.TypeFor[Network](), reflect.TypeFor[Database](), reflect.TypeFor[Service](), reflect.TypeFor[Pipeline](), reflect.TypeFor[Delivery](), reflect.TypeFor[DeliveredEnvironment](), reflect.TypeFor[Guard](), reflect.TypeFor[Allowance]()} {
 		for f := range typ.Fields() {
 			key, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
 			names[typ.PkgPath()+"."+typ.Name()+"."+f.Name] = key
@@ -280,7 +284,7 @@ func writeSample(b *strings.Builder, s *invopop.Schema, indent string) {
 			writeSample(b, p, indent+"  ")
 			continue
 		}
-		if p.Items != nil && p.Items.Properties != nil {
+		if isRequired && p.Items != nil && p.Items.Properties != nil {
 			fmt.Fprintf(b, "%s%s%s:\n%s  -\n", indent, mark, key, indent)
 			writeSample(b, p.Items, indent+"    ")
 			continue
@@ -288,6 +292,11 @@ func writeSample(b *strings.Builder, s *invopop.Schema, indent string) {
 		value := p.Default
 		if value == nil {
 			value = p.Examples[0]
+		}
+		if p.Items != nil && p.Items.Properties != nil {
+			fmt.Fprintf(b, "%s%s%s:\n", indent, mark, key)
+			writeList(b, indent+"  ", mark, p.Items, value.([]any))
+			continue
 		}
 		writeValue(b, indent, mark, key, value)
 	}
@@ -305,5 +314,16 @@ func writeValue(b *strings.Builder, indent, mark, key string, value any) {
 	default:
 		line, _ := yaml.Marshal(map[string]any{key: value})
 		fmt.Fprintf(b, "%s%s%s", indent, mark, line)
+	}
+}
+
+// writeList writes a list of mappings, each on a line of its own.
+func writeList(b *strings.Builder, indent, mark string, s *invopop.Schema, items []any) {
+	for _, item := range items {
+		var pairs []string
+		for pair := s.Properties.Oldest(); pair != nil; pair = pair.Next() {
+			pairs = append(pairs, fmt.Sprintf("%s: %q", pair.Key, item.(map[string]any)[pair.Key]))
+		}
+		fmt.Fprintf(b, "%s%s- {%s}\n", indent, mark, strings.Join(pairs, ", "))
 	}
 }

@@ -132,7 +132,7 @@ func TestParseReportsStructure(t *testing.T) {
 			name: "unknown section near nothing",
 			yaml: requiredKeys + "quota: {branch: main}\n",
 			want: "config/dev.yaml:6:1: quota: unknown key\n" +
-				"    Known in the file: account, bootstrapKmsKeyArn, database, network, notificationTopicArn, pipeline, project, region, retain, service, tags.",
+				"    Known in the file: account, bootstrapKmsKeyArn, database, guard, network, notificationTopicArn, pipeline, project, region, retain, service, tags.",
 		},
 		{
 			name: "duplicate key",
@@ -992,6 +992,44 @@ func TestParseReportsValues(t *testing.T) {
 			yaml: requiredKeys + `service: {environment: {KEY: x}, secrets: {KEY: "arn:aws:secretsmanager:us-east-1:123456789012:secret:stripe-AbCdEf"}}` + "\n" + ``,
 			want: "config/dev.yaml:6:44: service.secrets.KEY: the name is in service.environment too\n" +
 				"    Remove it in one of the two.",
+		},
+	})
+}
+
+func TestParseReportsAllowances(t *testing.T) {
+	const entry = "guard:\n  allow:\n    - {logicalId: Database, property: DBName, hash: 0123456789abcdef, reason: The database is empty.}\n"
+	testRefusals(t, []refusal{
+		{
+			name: "hash of another form",
+			yaml: requiredKeys + strings.Replace(entry, "0123456789abcdef", "0123", 1),
+			want: "config/dev.yaml:8:53: guard.allow[0].hash: \"0123\" is not allowed\n" +
+				"    Allowed: the 16 digits from 0 to 9 and a to f that the guard prints.",
+		},
+		{
+			name: "no reason",
+			yaml: requiredKeys + strings.Replace(entry, "The database is empty.", "ok", 1),
+			want: "config/dev.yaml:8:79: guard.allow[0].reason: \"ok\" is not allowed\n" +
+				"    Allowed: 10 to 500 characters.",
+		},
+		{
+			name: "key missing",
+			yaml: requiredKeys + strings.Replace(entry, "property: DBName, ", "", 1),
+			want: "config/dev.yaml:8:7: guard.allow[0].property: missing\n" +
+				"    Add it, as in `property: DBName`. Allowed: its name as the guard prints it; Resource where the whole resource goes.",
+		},
+		{
+			name: "unknown key",
+			yaml: requiredKeys + strings.Replace(entry, "reason", "because", 1),
+			want: "config/dev.yaml:8:7: guard.allow[0].reason: missing\n" +
+				"    Add it, as in `reason: The database is empty, and the application wants another name.`. Allowed: 10 to 500 characters.\n" +
+				"config/dev.yaml:8:71: guard.allow[0].because: unknown key\n" +
+				"    Known in guard.allow[0]: hash, logicalId, property, reason.",
+		},
+		{
+			name: "twice the same change",
+			yaml: requiredKeys + entry + "    - {logicalId: Database, property: DBName, hash: 0123456789abcdef, reason: Once more the same.}\n",
+			want: "config/dev.yaml:9:7: guard.allow[1]: the change of Database.DBName with the hash 0123456789abcdef is allowed twice\n" +
+				"    Remove one of the two.",
 		},
 	})
 }

