@@ -32,8 +32,13 @@ delivery: app ## Synthesize the delivery pipeline and its environments (config/d
 	@cdk synth --quiet --context delivery=true
 	@rm -rf cdk.tool && mkdir -p cdk.tool/bin cdk.tool/config && cp bin/infra cdk.tool/bin/ && cp config/*.yaml cdk.tool/config/
 
+.PHONY: guard
+guard: templatediff ## Say whether deploying ENV [dev] would lose data, against BASE, an assembly or a git revision; without BASE against AWS
+	@$(MAKE) --no-print-directory --silent synth ENV=$(ENV) >/dev/null
+	@bin/infra guard --env $(ENV) $(if $(BASE),--base $(BASE))
+
 .PHONY: test
-test: app ## Run every test that needs no server
+test: app templatediff ## Run every test that needs no server
 	CDK_VALIDATION=false go test ./...
 	@echo 'go -C sql/enginetest test ./...   (the first time this compiles an SQL engine: two to four minutes)'
 	@go -C sql/enginetest test ./...
@@ -137,6 +142,13 @@ node_modules/.package-lock.json: package.json package-lock.json
 	@npm ci --no-fund --no-audit --no-update-notifier --loglevel=error >&2
 	@touch $@
 
+.PHONY: templatediff
+templatediff: node_modules/.package-lock.json cmd/infra/templatediff/node_modules/.package-lock.json # what guard and review need
+
+cmd/infra/templatediff/node_modules/.package-lock.json: cmd/infra/templatediff/package.json cmd/infra/templatediff/package-lock.json
+	@npm ci --prefix cmd/infra/templatediff --no-fund --no-audit --no-update-notifier --loglevel=error >&2
+	@touch $@
+
 bin/app: app.go go.mod go.sum package.json $(call go-sources,config stacks constructs internal)
 	@[ -e $@ ] || echo 'Compiling the CDK application: the first time this takes one to two minutes, for the CDK library' >&2
 	@go build -trimpath -buildvcs=false -ldflags='-s -w' -o $@ .
@@ -182,4 +194,4 @@ bench/javascript/node_modules/.package-lock.json: bench/javascript/package.json 
 .PHONY: clean
 clean: ## Remove everything that was built or installed
 	@[ ! -e .local/run/target.json ] || { echo 'the local target runs, or its state is there: `make local-down` first' >&2; exit 1; }
-	rm -rf bin dist cdk.out cdk.tool node_modules bench/javascript/node_modules local/node_modules .local .cdk-validated
+	rm -rf bin dist cdk.out cdk.tool node_modules bench/javascript/node_modules cmd/infra/templatediff/node_modules local/node_modules .local .cdk-validated

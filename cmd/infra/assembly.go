@@ -24,6 +24,9 @@ type stack struct {
 	Outputs   []output  // by name
 	Warnings  []warning // by construct path
 	Pace      *pace     // of the load-balanced service, if the stack has one
+
+	TerminationProtection bool
+	TemplateFile          string
 }
 
 // environment returns the name of the environment that the stack belongs to: the construct or Stage at the top of
@@ -72,6 +75,8 @@ type (
 			TemplateFile  string `json:"templateFile"`
 			StackName     string `json:"stackName"`
 			DirectoryName string `json:"directoryName"`
+
+			TerminationProtection bool `json:"terminationProtection"`
 		} `json:"properties"`
 	}
 	constructMetadata map[string][]struct {
@@ -157,6 +162,9 @@ func readStack(dir, id string, a artifact) (stack, error) {
 		Name:      cmp.Or(a.Properties.StackName, id),
 		Path:      cmp.Or(a.DisplayName, id),
 		Resources: len(t.Resources),
+
+		TerminationProtection: a.Properties.TerminationProtection,
+		TemplateFile:          filepath.Join(dir, a.Properties.TemplateFile),
 	}
 	account, region, _ := strings.Cut(strings.TrimPrefix(a.Environment, "aws://"), "/")
 	if account != "unknown-account" {

@@ -40,11 +40,12 @@ const commitTag = "sha-6dcb09b5b57875f334f61aebed695e2e4193db5e"
 // fakeAWS is one account with the environments dev and prod of the project flask. Its repositories are real ones, and they
 // share no layers.
 type fakeAWS struct {
-	registry *httptest.Server
-	account  string
-	outputs  map[string]map[string]string // by stack
-	ecs      map[string]*fakeECS          // by environment
-	profiles []string                     // of the connections
+	registry    *httptest.Server
+	account     string
+	outputs     map[string]map[string]string // by stack
+	ecs         map[string]*fakeECS          // by environment
+	profiles    []string                     // of the connections
+	stackReader                              // what the guard reads
 
 	// fault may answer a request in the registry's place; then it returns true.
 	fault func(http.ResponseWriter, *http.Request) bool

@@ -12,6 +12,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	ecrtypes "github.com/aws/aws-sdk-go-v2/service/ecr/types"
@@ -31,16 +32,20 @@ const configDir = "config"
 // world is what a command that acts on AWS needs of it and of the person in front. Tests replace it.
 type world struct {
 	connect func(ctx context.Context, region, profile string) (cloud, error)
-	asks    bool // there is a person who can be asked
+	assume  func(ctx context.Context, region, roleARN string) (stackReader, error) // with the default credentials
+	asks    bool                                                                   // there is a person who can be asked
 	wait    func(context.Context, time.Duration) error
 	now     func() time.Time
 	backoff remote.Backoff // of requests to registries
+
+	templateDiff string // where the program is that compares templates
 }
 
 // realWorld is the real one.
 func realWorld() world {
 	return world{
 		connect: connectAWS,
+		assume:  assumeRole,
 		asks:    isatty.IsTerminal(os.Stdin.Fd()),
 		wait: func(ctx context.Context, d time.Duration) error {
 			select {
@@ -52,6 +57,8 @@ func realWorld() world {
 		},
 		now:     time.Now,
 		backoff: remote.Backoff{Duration: time.Second, Factor: 2, Jitter: 0.1, Steps: 5},
+
+		templateDiff: templateDiffDir,
 	}
 }
 
@@ -77,9 +84,10 @@ func checkAsks(w world, yes bool) error {
 // cloud is AWS in one account and region.
 type cloud struct {
 	identity identifier
-	stacks   stackDescriber
+	stacks   stackReader
 	images   imageStore
 	services serviceController
+	account  string // of the credentials
 }
 
 type identifier interface {
@@ -116,12 +124,23 @@ func connectAWS(ctx context.Context, region, profile string) (cloud, error) {
 	}, nil
 }
 
+// assumeRole reads stacks as a role, such as the lookup role that `cdk bootstrap` made in another account.
+func assumeRole(ctx context.Context, region, roleARN string) (stackReader, error) {
+	cfg, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithRegion(region), awsconfig.WithRetryMaxAttempts(5))
+	if err != nil {
+		return nil, err
+	}
+	cfg.Credentials = aws.NewCredentialsCache(stscreds.NewAssumeRoleProvider(sts.NewFromConfig(cfg), roleARN, func(o *stscreds.AssumeRoleOptions) {
+		o.RoleSessionName = "infra-guard"
+	}))
+	return cloudformation.NewFromConfig(cfg), nil
+}
+
 // environment is one as it is deployed.
 type environment struct {
 	config.Environment
 	cloud
 
-	account        string
 	repositoryURI  string // <registry>/<repository name>
 	repositoryName string
 	repository     *registry.Repository
@@ -134,17 +153,8 @@ func openEnvironment(ctx context.Context, w world, name, profile string) (*envir
 		return nil, err
 	}
 	e := &environment{Environment: env}
-	if e.cloud, err = w.connect(ctx, env.Region, profile); err != nil {
-		return nil, fmt.Errorf("environment %s: load the AWS configuration: %w", name, err)
-	}
-	caller, err := e.identity.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
-	if err != nil {
-		return nil, fmt.Errorf("environment %s: ask AWS whose credentials these are: %w; log in, or name a profile of yours", name, err)
-	}
-	e.account = aws.ToString(caller.Account)
-	if env.Account != "" && env.Account != e.account {
-		return nil, stop("environment %s is in account %s by %s/%s.yaml, but the credentials are those of %s in account %s: use credentials of %s",
-			name, env.Account, configDir, name, aws.ToString(caller.Arn), e.account, env.Account)
+	if e.cloud, err = connectEnvironment(ctx, w, env, profile); err != nil {
+		return nil, err
 	}
 	outputs, err := e.outputs(ctx, "data", "RepositoryUri")
 	if err != nil {
@@ -156,6 +166,24 @@ func openEnvironment(ctx context.Context, w world, name, profile string) (*envir
 		return nil, fmt.Errorf("environment %s: %w", name, err)
 	}
 	return e, nil
+}
+
+// connectEnvironment connects to the account and region of an environment, and refuses credentials of another account.
+func connectEnvironment(ctx context.Context, w world, env config.Environment, profile string) (cloud, error) {
+	c, err := w.connect(ctx, env.Region, profile)
+	if err != nil {
+		return cloud{}, fmt.Errorf("environment %s: load the AWS configuration: %w", env.Name, err)
+	}
+	caller, err := c.identity.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+	if err != nil {
+		return cloud{}, fmt.Errorf("environment %s: ask AWS whose credentials these are: %w; log in, or name a profile of yours", env.Name, err)
+	}
+	c.account = aws.ToString(caller.Account)
+	if env.Account != "" && env.Account != c.account {
+		return cloud{}, stop("environment %s is in account %s by %s/%[1]s.yaml, but the credentials are those of %[4]s in account %[5]s: use credentials of %[2]s",
+			env.Name, env.Account, configDir, aws.ToString(caller.Arn), c.account)
+	}
+	return c, nil
 }
 
 // outputs reads outputs of one of the environment's stacks, network, data, service or pipeline.

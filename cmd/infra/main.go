@@ -54,6 +54,7 @@ func runIn(w world, args []string, stdin io.Reader, stdout, stderr io.Writer) in
 		return fmt.Errorf("%w; `%s --help` lists the flags", err, cmd.CommandPath())
 	})
 	root.AddCommand(newSummary(), newValidateOnce(), newRelease(w), newPromote(w), newSmoke(w))
+	root.AddCommand(newSummary(), newValidateOnce(), newRelease(w), newPromote(w), newGuard(w))
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)
