@@ -64,8 +64,8 @@ func (p propertyChange) hash(logicalID string) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// update is what is known of a property of a resource that stays.
-type update struct {
+// alteration is what is known of a property of a resource that stays.
+type alteration struct {
 	requires recreation
 	maybe    bool // its value is not known before the deployment
 	known    bool // its value changes, even if no cause is found
@@ -74,11 +74,11 @@ type update struct {
 	old, new any // values, where the templates do not differ
 }
 
-// builder makes the changes of one stack from its two templates and from updates, by logical id and property.
+// builder makes the changes of one stack from its two templates and from alterations, by logical id and property.
 type builder struct {
 	stack    string
 	old, new map[string]resource
-	updates  map[string]map[string]update
+	updates  map[string]map[string]alteration
 	unclear  map[string]string
 }
 

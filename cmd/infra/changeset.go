@@ -133,7 +133,7 @@ func changesOf(p pair, listed []types.ResourceChange) ([]resourceChange, error) 
 	if err != nil {
 		return nil, err
 	}
-	b := builder{stack: p.Stack, old: older, new: newer, updates: map[string]map[string]update{}, unclear: map[string]string{}}
+	b := builder{stack: p.Stack, old: older, new: newer, updates: map[string]map[string]alteration{}, unclear: map[string]string{}}
 	for _, change := range listed {
 		id := aws.ToString(change.LogicalResourceId)
 		if _, known := older[id]; !known || change.Action == types.ChangeActionRemove {
@@ -154,8 +154,8 @@ func changesOf(p pair, listed []types.ResourceChange) ([]resourceChange, error) 
 
 // updatesOf returns what a change set says of the properties of one resource. A property can have several details, as where
 // its text changes and what it refers to does so too.
-func updatesOf(change types.ResourceChange) map[string]update {
-	updates := map[string]update{}
+func updatesOf(change types.ResourceChange) map[string]alteration {
+	updates := map[string]alteration{}
 	for _, d := range change.Details {
 		if d.Target == nil || d.Target.Attribute != types.ResourceAttributeProperties && d.Target.Attribute != types.ResourceAttributeTags {
 			continue

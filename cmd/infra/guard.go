@@ -352,7 +352,11 @@ func (v *verdict) print(w io.Writer) {
 		fmt.Fprintf(w, "\n%s\n", note)
 	}
 	if v.Verdict == verdictStopped {
-		fmt.Fprintf(w, "\nUndo what is not meant. For what is meant, add to %s, with your reason:\n\n%s", v.file(), allowanceYAML(v.Stopped))
+		where, text := "add to", "guard:\n  allow:\n"+allowanceYAML(v.Stopped)
+		if len(v.Allowed)+len(v.Unused) > 0 { // a second key of the same name is refused
+			where, text = "add below guard.allow in", allowanceYAML(v.Stopped)
+		}
+		fmt.Fprintf(w, "\nUndo what is not meant. For what is meant, %s %s, with your reason:\n\n%s", where, v.file(), text)
 	}
 }
 
@@ -364,15 +368,18 @@ func (f finding) print(w io.Writer) {
 		fmt.Fprintf(w, "   construct %s\n", f.Path)
 	}
 	if f.Property != wholeResource {
-		fmt.Fprintf(w, "   %s: %s → %s\n", f.Property, show(f.Old), show(f.New))
+		if equal(f.Old, f.New) {
+			fmt.Fprintf(w, "   %s: %s, which gives another value\n", f.Property, show(f.Old))
+		} else {
+			fmt.Fprintf(w, "   %s: %s → %s\n", f.Property, show(f.Old), show(f.New))
+		}
 	}
 	fmt.Fprintf(w, "   %s\n", wrap(f.Problem, summaryWidth-3, "   "))
 }
 
-// allowanceYAML is what lets the findings pass, but for the reason.
+// allowanceYAML is the entries that let the findings pass, but for the reasons.
 func allowanceYAML(findings []finding) string {
 	var b strings.Builder
-	b.WriteString("guard:\n  allow:\n")
 	for _, f := range findings {
 		fmt.Fprintf(&b, "    - logicalId: %s\n      property: %s\n      hash: %q\n      reason:\n", f.LogicalID, f.Property, f.Hash)
 	}

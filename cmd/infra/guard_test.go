@@ -154,10 +154,10 @@ var templateCases = []struct {
 
 	// Replacement, possible.
 	{name: "the engine changes, which may replace", env: "prod", stack: "data", after: all(set(databaseID+".Properties.Engine", "mariadb")),
-		want: []string{"replacement: " + databaseID + ".Engine"}},
+		want: []string{"replacement: " + databaseID + ".Engine", "secret attachment: " + attachmentID + ".TargetId"}},
 	{name: "the database is restored from a snapshot, which may replace", env: "prod", stack: "data",
 		after: all(set(databaseID+".Properties.DBSnapshotIdentifier", "snapshot")),
-		want:  []string{"replacement: " + databaseID + ".DBSnapshotIdentifier"}},
+		want:  []string{"replacement: " + databaseID + ".DBSnapshotIdentifier", "secret attachment: " + attachmentID + ".TargetId"}},
 	{name: "Multi-AZ, class, storage, its type and the window change", env: "prod", stack: "data", after: all(
 		set(databaseID+".Properties.MultiAZ", false), set(databaseID+".Properties.DBInstanceClass", "db.m7g.large"),
 		set(databaseID+".Properties.AllocatedStorage", "200"), set(databaseID+".Properties.StorageType", "io2"),
@@ -172,7 +172,7 @@ var templateCases = []struct {
 	{name: "the generator of the password changes", env: "prod", stack: "data",
 		after: all(set(credentialID+".Properties.GenerateSecretString.PasswordLength", 40)),
 		want:  []string{"secret value: " + credentialID + ".GenerateSecretString"}},
-	{name: "the generator of FLASK_SECRET is removed", env: "dev", stack: "data", after: all(remove(secretID+".Properties.GenerateSecretString")),
+	{name: "the generator of FLASK_SECRET is removed", env: "dev", stack: "data", after: all(remove(secretID + ".Properties.GenerateSecretString")),
 		want: []string{"secret value: " + secretID + ".GenerateSecretString"}},
 	{name: "a secret's description changes", env: "prod", stack: "data", after: all(set(credentialID+".Properties.Description", "other"))},
 	{name: "the master password comes from elsewhere", env: "prod", stack: "data", after: all(
@@ -189,32 +189,32 @@ var templateCases = []struct {
 	{name: "Extended Support is switched on", env: "prod", stack: "data",
 		after: all(set(databaseID+".Properties.EngineLifecycleSupport", "open-source-rds-extended-support")),
 		want:  []string{"engine life cycle: " + databaseID + ".EngineLifecycleSupport"}},
-	{name: "Extended Support is left to the default", env: "prod", stack: "data", after: all(remove(databaseID+".Properties.EngineLifecycleSupport")),
+	{name: "Extended Support is left to the default", env: "prod", stack: "data", after: all(remove(databaseID + ".Properties.EngineLifecycleSupport")),
 		want: []string{"engine life cycle: " + databaseID + ".EngineLifecycleSupport"}},
 
 	// Protection.
 	{name: "deletion protection goes", env: "prod", stack: "data", after: all(set(databaseID+".Properties.DeletionProtection", false)),
 		want: []string{"protection: " + databaseID + ".DeletionProtection"}},
-	{name: "deletion protection is no longer said", env: "prod", stack: "data", after: all(remove(databaseID+".Properties.DeletionProtection")),
+	{name: "deletion protection is no longer said", env: "prod", stack: "data", after: all(remove(databaseID + ".Properties.DeletionProtection")),
 		want: []string{"protection: " + databaseID + ".DeletionProtection"}},
 	{name: "deletion protection comes", env: "dev", stack: "data", after: all(set(databaseID+".Properties.DeletionProtection", true))},
 	{name: "deletion protection is written as text", env: "prod", stack: "data", after: all(set(databaseID+".Properties.DeletionProtection", "true"))},
 	{name: "backups are kept for fewer days", env: "prod", stack: "data", after: all(set(databaseID+".Properties.BackupRetentionPeriod", 7)),
 		want: []string{"protection: " + databaseID + ".BackupRetentionPeriod"}},
 	{name: "backups are kept for more days", env: "prod", stack: "data", after: all(set(databaseID+".Properties.BackupRetentionPeriod", 35))},
-	{name: "automated backups go with the database", env: "prod", stack: "data", after: all(remove(databaseID+".Properties.DeleteAutomatedBackups")),
+	{name: "automated backups go with the database", env: "prod", stack: "data", after: all(remove(databaseID + ".Properties.DeleteAutomatedBackups")),
 		want: []string{"protection: " + databaseID + ".DeleteAutomatedBackups"}},
 	{name: "automated backups stay", env: "dev", stack: "data", after: all(set(databaseID+".Properties.DeleteAutomatedBackups", false))},
 	{name: "the final snapshot goes", env: "prod", stack: "data", after: all(set(databaseID+".DeletionPolicy", "Delete")),
 		want: []string{"protection: " + databaseID + ".DeletionPolicy"}},
-	{name: "a database's policy is left to the default, a snapshot", env: "prod", stack: "data", after: all(remove(databaseID+".DeletionPolicy"))},
-	{name: "a bucket is no longer kept when it is replaced", env: "prod", stack: "data", after: all(remove(bucketID+".UpdateReplacePolicy")),
+	{name: "a database's policy is left to the default, a snapshot", env: "prod", stack: "data", after: all(remove(databaseID + ".DeletionPolicy"))},
+	{name: "a bucket is no longer kept when it is replaced", env: "prod", stack: "data", after: all(remove(bucketID + ".UpdateReplacePolicy")),
 		want: []string{"protection: " + bucketID + ".UpdateReplacePolicy"}},
 	{name: "a secret is kept although its creation failed", env: "prod", stack: "data", after: all(set(secretID+".DeletionPolicy", "Retain"))},
 	{name: "a repository is kept from now on", env: "dev", stack: "data", after: all(set(repositoryID+".DeletionPolicy", "RetainExceptOnCreate"))},
 
 	// Encryption.
-	{name: "the bucket's encryption is no longer said", env: "prod", stack: "data", after: all(remove(bucketID+".Properties.BucketEncryption")),
+	{name: "the bucket's encryption is no longer said", env: "prod", stack: "data", after: all(remove(bucketID + ".Properties.BucketEncryption")),
 		want: []string{"encryption: " + bucketID + ".BucketEncryption"}},
 	{name: "the bucket gets a key of KMS", env: "prod", stack: "data", after: all(set(bucketID+".Properties.BucketEncryption", kms))},
 	{name: "the bucket's key of KMS goes", env: "prod", stack: "data", before: all(set(bucketID+".Properties.BucketEncryption", kms)),
@@ -225,7 +225,6 @@ var templateCases = []struct {
 	{name: "the database is no longer encrypted", env: "prod", stack: "data", after: all(set(databaseID+".Properties.StorageEncrypted", false)),
 		want: []string{"replacement: " + databaseID + ".StorageEncrypted", "secret attachment: " + attachmentID + ".TargetId"}},
 
-	// A lower retain is all of that at once.
 	{name: "a tag changes everywhere", env: "prod", stack: "network", after: all(set(vpcID+".Properties.Tags", []any{}), set(subnetID+".Properties.Tags", []any{}))},
 }
 

@@ -16,6 +16,7 @@ var protected = map[string]string{
 	"AWS::EC2::Subnet":     "subnet",
 	"AWS::EC2::VPC":        "VPC",
 	attachmentType:         "attachment of a secret",
+	stackType:              "stack",
 }
 
 const (
@@ -60,7 +61,7 @@ type finding struct {
 	Reason    string `json:"reason,omitempty"` // of the configuration that allows it
 }
 
-// The rules, in the order in which the first that applies to a property is reported.
+// The rules.
 const (
 	ruleDeletion    = "deletion"
 	ruleReplacement = "replacement"
@@ -72,7 +73,10 @@ const (
 	ruleProtection  = "protection"
 )
 
-// judge returns what the guard stops, in the order of the changes.
+// gravest is the order of the report: what is lost for good comes first.
+var gravest = []string{ruleDeletion, ruleReplacement, ruleSecret, rulePassword, ruleAttachment, ruleLifecycle, ruleEncryption, ruleProtection}
+
+// judge returns what the guard stops, the gravest first.
 func judge(changes []resourceChange) []finding {
 	var found []finding
 	for _, c := range changes {
@@ -108,6 +112,7 @@ func judge(changes []resourceChange) []finding {
 				fate[policyOf(c.Type, p.New.(string))], fate[policyOf(c.Type, p.Old.(string))]))
 		}
 	}
+	slices.SortStableFunc(found, func(a, b finding) int { return slices.Index(gravest, a.Rule) - slices.Index(gravest, b.Rule) })
 	return found
 }
 

@@ -141,17 +141,17 @@ func changesOfPair(p pair, diff templateDiff) ([]resourceChange, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := builder{stack: p.Stack, old: older, new: newer, updates: map[string]map[string]update{}}
+	b := builder{stack: p.Stack, old: older, new: newer, updates: map[string]map[string]alteration{}}
 	for id := range older {
 		if _, stays := newer[id]; !stays {
 			continue
 		}
-		b.updates[id] = map[string]update{}
+		b.updates[id] = map[string]alteration{}
 		for name, value := range newer[id].Properties {
 			// What the value refers to may be replaced, though the template says the same. The program tells only those that are
 			// replaced then in turn.
 			if causes := references(value); len(causes) > 0 && equal(older[id].Properties[name], value) {
-				b.updates[id][name] = update{causes: causes}
+				b.updates[id][name] = alteration{causes: causes}
 			}
 		}
 		for name, impact := range diff.Resources[id].Properties {

@@ -1,0 +1,274 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
+	"github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go"
+	"github.com/google/go-cmp/cmp"
+)
+
+// fakeStacks is CloudFormation with stacks as they are deployed, and recorded answers about one change set.
+type fakeStacks struct {
+	deployed  map[string]document
+	protected bool // the stacks against termination
+	review    bool // the stacks are only to be created
+	changeSet document
+	pages     []json.RawMessage
+	asked     []cloudformation.DescribeChangeSetInput
+}
+
+func (f *fakeStacks) DescribeStacks(_ context.Context, in *cloudformation.DescribeStacksInput, _ ...func(*cloudformation.Options)) (*cloudformation.DescribeStacksOutput, error) {
+	status := types.StackStatusUpdateComplete
+	if f.review {
+		status = types.StackStatusReviewInProgress
+	} else if f.deployed[*in.StackName] == nil {
+		return nil, &smithy.GenericAPIError{Code: "ValidationError", Message: "Stack with id " + *in.StackName + " does not exist"}
+	}
+	return &cloudformation.DescribeStacksOutput{Stacks: []types.Stack{{
+		StackName: in.StackName, StackStatus: status, EnableTerminationProtection: aws.Bool(f.protected),
+	}}}, nil
+}
+
+func (f *fakeStacks) GetTemplate(_ context.Context, in *cloudformation.GetTemplateInput, _ ...func(*cloudformation.Options)) (*cloudformation.GetTemplateOutput, error) {
+	template := f.deployed[*in.StackName]
+	if in.ChangeSetName != nil {
+		template = f.changeSet
+	}
+	if template == nil || f.review {
+		return nil, &smithy.GenericAPIError{Code: "ValidationError", Message: "there is no template"}
+	}
+	body, err := json.Marshal(template)
+	return &cloudformation.GetTemplateOutput{TemplateBody: aws.String(string(body))}, err
+}
+
+func (f *fakeStacks) DescribeChangeSet(_ context.Context, in *cloudformation.DescribeChangeSetInput, _ ...func(*cloudformation.Options)) (*cloudformation.DescribeChangeSetOutput, error) {
+	f.asked = append(f.asked, *in)
+	if len(f.pages) == 0 {
+		return nil, &types.ChangeSetNotFoundException{Message: aws.String("ChangeSet [" + *in.ChangeSetName + "] does not exist")}
+	}
+	var out cloudformation.DescribeChangeSetOutput
+	err := json.Unmarshal(f.pages[0], &out)
+	f.pages = f.pages[1:]
+	return &out, err
+}
+
+func (f *fakeStacks) GetCallerIdentity(context.Context, *sts.GetCallerIdentityInput, ...func(*sts.Options)) (*sts.GetCallerIdentityOutput, error) {
+	return &sts.GetCallerIdentityOutput{Account: aws.String("111111111111"), Arn: aws.String("arn:aws:iam::111111111111:user/ada")}, nil
+}
+
+// recorded returns a file's answers of DescribeChangeSet.
+func recorded(t *testing.T, name string) []json.RawMessage {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(root, "cmd", "infra", "testdata", "changesets", name+".json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pages []json.RawMessage
+	if err := json.Unmarshal(data, &pages); err != nil {
+		t.Fatal(err)
+	}
+	return pages
+}
+
+// guardWorld is where the guard runs in tests: in a folder with config/prod.yaml, and with CloudFormation as given.
+func guardWorld(t *testing.T, api *fakeStacks, more string) world {
+	t.Helper()
+	shipped, err := os.ReadFile(filepath.Join(root, configDir, "prod.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(write(t, map[string]string{"config/prod.yaml": string(shipped) + more}))
+	clock := time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC)
+	return world{
+		connect: func(context.Context, string, string) (cloud, error) { return cloud{identity: api, stacks: api}, nil },
+		assume: func(_ context.Context, region, role string) (stackReader, error) {
+			if region != "us-east-1" || role != lookupRole {
+				return nil, fmt.Errorf("region %s, role %s", region, role)
+			}
+			return api, nil
+		},
+		wait: func(ctx context.Context, d time.Duration) error {
+			clock = clock.Add(d)
+			return ctx.Err()
+		},
+		now:          func() time.Time { return clock },
+		templateDiff: filepath.Join(root, templateDiffDir),
+	}
+}
+
+const lookupRole = "arn:aws:iam::111111111111:role/cdk-hnb659fds-lookup-role-111111111111-us-east-1"
+
+func runGuard(w world, args ...string) (code int, stdout, stderr string) {
+	var out, problems bytes.Buffer
+	code = runIn(w, append([]string{"guard"}, args...), strings.NewReader(""), &out, &problems)
+	return code, out.String(), problems.String()
+}
+
+func askChangeSet(w world, stack string, more ...string) (code int, stdout, stderr string) {
+	return runGuard(w, append([]string{"--env", "prod", "--stack", "flask-app-prod-" + stack, "--change-set", "PipelineChange", "--role-arn", lookupRole}, more...)...)
+}
+
+func decodeVerdict(t *testing.T, text string) verdict {
+	t.Helper()
+	var v verdict
+	if err := json.Unmarshal([]byte(text), &v); err != nil {
+		t.Fatalf("%v in %q", err, text)
+	}
+	return v
+}
+
+var changeSetCases = []struct {
+	file, stack   string
+	before, after []edit
+	want          []string
+}{
+	{file: "range", stack: "network", after: all(set(vpcID+".Properties.CidrBlock", "10.9.0.0/16")), want: []string{
+		"replacement: " + vpcID + ".CidrBlock",
+		"replacement: NetworkPrivateSubnet1SubnetC4D46731.VpcId", "replacement: NetworkPrivateSubnet2SubnetB345BF84.VpcId",
+		"replacement: NetworkPublicSubnet1Subnet5B78347B.VpcId", "replacement: NetworkPublicSubnet2SubnetC3758C96.VpcId",
+	}},
+	// CloudFormation calls it conditional, since it does not follow the reference: the VPC stays, and so do its subnets.
+	{file: "tags", stack: "network", after: all(set(vpcID+".Properties.Tags", []any{}))},
+	{file: "major-upgrade", stack: "data", before: all(set(parametersID+".Properties.Family", "mysql8.0"), set(databaseID+".Properties.EngineVersion", "8.0")),
+		after: all(set(databaseID+".Properties.AllowMajorVersionUpgrade", true))},
+	{file: "subnet-group", stack: "data", after: all(set(subnetsID+".Properties.DBSubnetGroupName", "private")),
+		want: []string{"replacement: " + databaseID + ".DBSubnetGroupName", "secret attachment: " + attachmentID + ".TargetId"}},
+	{file: "engine", stack: "data", after: all(set(databaseID+".Properties.Engine", "mariadb")), want: []string{"replacement: " + databaseID + ".Engine"}},
+	{file: "larger", stack: "data", after: all(set(databaseID+".Properties.MultiAZ", false),
+		set(databaseID+".Properties.DBInstanceClass", "db.m7g.large"), set(databaseID+".Properties.AllocatedStorage", "200"))},
+	{file: "password-length", stack: "data", after: all(set(credentialID+".Properties.GenerateSecretString.PasswordLength", 40)),
+		want: []string{"secret value: " + credentialID + ".GenerateSecretString"}},
+	{file: "retained-bucket", stack: "data", after: all(remove(bucketID)), want: []string{"deletion: " + bucketID + ".Resource"}},
+	{file: "policies", stack: "data", after: all(set(databaseID+".DeletionPolicy", "Delete")), want: []string{"protection: " + databaseID + ".DeletionPolicy"}},
+	{file: "parameter", stack: "data", before: all(set(databaseID+".Properties.DeletionProtection", map[string]any{"Ref": "Protected"})),
+		after: all(set(databaseID+".Properties.DeletionProtection", map[string]any{"Ref": "Protected"})),
+		want:  []string{"protection: " + databaseID + ".DeletionProtection"}},
+	{file: "unexplained", stack: "data", after: all(set(databaseID+".Properties.MultiAZ", false)), want: []string{"replacement: " + databaseID + ".Resource"}},
+	{file: "undecided", stack: "data", want: []string{"replacement: " + bucketID + ".Resource"}},
+	{file: "attribute", stack: "data"},
+	{file: "in-progress", stack: "data", after: all(set(databaseID+".Properties.DBInstanceClass", "db.m7g.large"))},
+	{file: "no-changes", stack: "data"},
+}
+
+func TestGuardJudgesChangeSets(t *testing.T) {
+	for _, test := range changeSetCases {
+		t.Run(test.file, func(t *testing.T) {
+			pages := recorded(t, test.file)
+			api := &fakeStacks{
+				deployed:  map[string]document{"flask-app-prod-" + test.stack: edited(t, "prod", test.stack, test.before...)},
+				changeSet: edited(t, "prod", test.stack, test.after...),
+				pages:     pages,
+			}
+			code, stdout, stderr := askChangeSet(guardWorld(t, api, ""), test.stack, "--json")
+			if want := min(1, len(test.want)); code != want {
+				t.Errorf("exit code %d, want %d; stderr: %s", code, want, stderr)
+			}
+			v := decodeVerdict(t, stdout)
+			if diff := cmp.Diff(append([]string{}, test.want...), brief(v.Stopped)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if len(api.asked) != len(pages) {
+				t.Errorf("%d calls of DescribeChangeSet, want %d", len(api.asked), len(pages))
+			}
+			for _, in := range api.asked {
+				if !aws.ToBool(in.IncludePropertyValues) {
+					t.Error("asked without the values of properties")
+				}
+			}
+		})
+	}
+}
+
+// An entry that a developer got without an account must hold in the pipeline.
+func TestGuardGivesAChangeTheSameHashInEveryWay(t *testing.T) {
+	var files []string
+	var pairs []pair
+	var fromChangeSet [][]resourceChange
+	for _, test := range changeSetCases {
+		switch test.file {
+		case "parameter", "unexplained", "undecided", "policies", "no-changes", "in-progress", "engine":
+			continue // what templates do not tell; engine is recorded without the attachment
+		}
+		p := pair{Stack: "flask-app-prod-" + test.stack, Old: edited(t, "prod", test.stack, test.before...), New: edited(t, "prod", test.stack, test.after...)}
+		api := &fakeStacks{deployed: map[string]document{p.Stack: p.Old}, changeSet: p.New, pages: recorded(t, test.file)}
+		changes, err := changesOfChangeSet(t.Context(), world{now: time.Now}, api, p.Stack, "PipelineChange")
+		if err != nil {
+			t.Fatal(err)
+		}
+		files, pairs, fromChangeSet = append(files, test.file), append(pairs, p), append(fromChangeSet, changes)
+	}
+	diffs, err := compareTemplates(t.Context(), filepath.Join(root, templateDiffDir), pairs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hashes := func(changes []resourceChange) map[string]string {
+		found := map[string]string{}
+		for _, f := range judge(changes) {
+			found[f.LogicalID+"."+f.Property] = f.Hash
+		}
+		return found
+	}
+	same := 0
+	for i, p := range pairs {
+		fromTemplates, err := changesOfPair(p, diffs[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, b := hashes(fromChangeSet[i]), hashes(fromTemplates)
+		if diff := cmp.Diff(a, b); diff != "" {
+			t.Errorf("%s (-change set +templates):\n%s", files[i], diff)
+		}
+		same += len(a)
+	}
+	if same < 5 {
+		t.Errorf("only %d hashes were compared", same)
+	}
+}
+
+func TestGuardSaysWhenItCannotTell(t *testing.T) {
+	for name, test := range map[string]struct {
+		api  *fakeStacks
+		want string
+	}{
+		"failed":   {&fakeStacks{pages: recorded(t, "failed")}, "its status is FAILED, not CREATE_COMPLETE: Export flask-app-prod-network"},
+		"missing":  {&fakeStacks{}, "change set PipelineChange of stack flask-app-prod-data: "},
+		"too slow": {&fakeStacks{pages: slow(t)}, "it is still CREATE_PENDING after 10m0s"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := guardWorld(t, test.api, "")
+			code, stdout, stderr := askChangeSet(w, "data", "--json")
+			if code != 2 || !strings.Contains(stderr, test.want) || !strings.Contains(stdout, `"verdict": "unknown"`) {
+				t.Errorf("exit code %d, stdout %s, stderr %s", code, stdout, stderr)
+			}
+		})
+	}
+}
+
+// slow returns the answers about a change set that is never there.
+func slow(t *testing.T) []json.RawMessage {
+	t.Helper()
+	var pages []json.RawMessage
+	for range 300 {
+		pages = append(pages, recorded(t, "in-progress")[0])
+	}
+	return pages
+}
+
+func TestGuardLetsAStackBeCreated(t *testing.T) {
+	api := &fakeStacks{review: true, pages: recorded(t, "creation")}
+	if code, stdout, stderr := askChangeSet(guardWorld(t, api, ""), "data"); code != 0 || !strings.HasPrefix(stdout, "FINE environment prod") {
+		t.Errorf("exit code %d, stdout %s, stderr %s", code, stdout, stderr)
+	}
+}

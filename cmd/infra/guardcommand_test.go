@@ -1,0 +1,276 @@
+package main
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var rewrite = flag.Bool("update", false, "rewrite the golden texts of guard and review")
+
+// checkText compares with a file of testdata.
+func checkText(t *testing.T, file, got string) {
+	t.Helper()
+	path := filepath.Join(root, "cmd", "infra", "testdata", file)
+	if *rewrite {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got; -update rewrites it):\n%s", file, diff)
+	}
+}
+
+// assembly writes an assembly of an environment with the golden templates, edited by stack, to dir.
+func assembly(t *testing.T, dir, env string, edits map[string][]edit) {
+	t.Helper()
+	artifacts := map[string]any{}
+	for _, stack := range []string{"network", "data", "service", "pipeline"} {
+		file := stack + ".template.json"
+		data, err := json.Marshal(edited(t, env, stack, edits[stack]...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		put(t, filepath.Join(dir, file), string(data))
+		artifacts[stack] = map[string]any{
+			"type": "aws:cloudformation:stack", "environment": "aws://unknown-account/us-east-1", "displayName": env + "/" + stack,
+			"properties": map[string]any{
+				"templateFile": file, "stackName": "flask-app-" + env + "-" + stack,
+				"terminationProtection": env == "prod" && (stack == "network" || stack == "data") && edits["unprotected"] == nil,
+			},
+		}
+	}
+	data, err := json.Marshal(map[string]any{"artifacts": artifacts})
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, filepath.Join(dir, manifestFile), string(data))
+}
+
+func put(t *testing.T, path, content string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+var lowerRetain = map[string][]edit{
+	"data": {
+		set(databaseID+".DeletionPolicy", "Delete"), set(databaseID+".UpdateReplacePolicy", "Delete"),
+		set(databaseID+".Properties.DeletionProtection", false), set(databaseID+".Properties.DeleteAutomatedBackups", true),
+		set(bucketID+".DeletionPolicy", "Delete"), set(bucketID+".UpdateReplacePolicy", "Delete"),
+		set(repositoryID+".DeletionPolicy", "Delete"), set(repositoryID+".UpdateReplacePolicy", "Delete"),
+		set(credentialID+".DeletionPolicy", "Delete"), set(credentialID+".UpdateReplacePolicy", "Delete"),
+		set(secretID+".DeletionPolicy", "Delete"), set(secretID+".UpdateReplacePolicy", "Delete"),
+	},
+	"unprotected": {},
+}
+
+func TestGuardStopsALowerRetain(t *testing.T) {
+	w := guardWorld(t, &fakeStacks{}, "")
+	assembly(t, "base", "prod", nil)
+	assembly(t, "cdk.out", "prod", lowerRetain)
+	code, stdout, stderr := runGuard(w, "--env", "prod", "--base", "base", "--json")
+	if code != 1 {
+		t.Fatalf("exit code %d; stderr: %s", code, stderr)
+	}
+	want := []string{
+		"protection: " + bucketID + ".DeletionPolicy", "protection: " + bucketID + ".UpdateReplacePolicy",
+		"protection: " + credentialID + ".DeletionPolicy", "protection: " + credentialID + ".UpdateReplacePolicy",
+		"protection: " + databaseID + ".DeleteAutomatedBackups", "protection: " + databaseID + ".DeletionPolicy",
+		"protection: " + databaseID + ".DeletionProtection", "protection: " + databaseID + ".UpdateReplacePolicy",
+		"protection: " + repositoryID + ".DeletionPolicy", "protection: " + repositoryID + ".UpdateReplacePolicy",
+		"protection: " + secretID + ".DeletionPolicy", "protection: " + secretID + ".UpdateReplacePolicy",
+		"protection: flaskappproddata.TerminationProtection", "protection: flaskappprodnetwork.TerminationProtection",
+	}
+	slices.Sort(want)
+	if diff := cmp.Diff(want, brief(decodeVerdict(t, stdout).Stopped)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestGuardComparesWithTheDeployedStacks(t *testing.T) {
+	deployed := map[string]document{}
+	for _, stack := range []string{"network", "data"} { // the other two do not exist yet
+		deployed["flask-app-prod-"+stack] = golden(t, "prod", stack)
+	}
+	w := guardWorld(t, &fakeStacks{deployed: deployed, protected: true}, "")
+	assembly(t, "cdk.out", "prod", nil)
+	if code, stdout, stderr := runGuard(w, "--env", "prod"); code != 0 {
+		t.Errorf("nothing changed: exit code %d, stdout %s, stderr %s", code, stdout, stderr)
+	}
+	assembly(t, "cdk.out", "prod", map[string][]edit{"data": all(set(databaseID+".Properties.DBName", "other"))})
+	code, stdout, stderr := runGuard(w, "--env", "prod")
+	if code != 1 {
+		t.Errorf("exit code %d; stderr: %s", code, stderr)
+	}
+	checkText(t, "guard/deployed.txt", stdout)
+}
+
+func TestAnAllowanceIsValidForOneChangeOnly(t *testing.T) {
+	w := guardWorld(t, &fakeStacks{}, "")
+	change := func(days int) {
+		assembly(t, "cdk.out", "prod", map[string][]edit{"data": all(set(databaseID+".Properties.BackupRetentionPeriod", days))})
+	}
+	assembly(t, "base", "prod", nil)
+	change(7)
+	code, stdout, _ := runGuard(w, "--env", "prod", "--base", "base")
+	if code != 1 {
+		t.Fatalf("exit code %d, want 1", code)
+	}
+	checkText(t, "guard/stopped.txt", stdout)
+
+	// What the guard prints is pasted, and the reason is written.
+	_, entry, found := strings.Cut(stdout, "with your reason:\n\n")
+	if !found {
+		t.Fatalf("no entry to paste in %s", stdout)
+	}
+	shipped, err := os.ReadFile("config/prod.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, "config/prod.yaml", string(shipped)+strings.Replace(entry, "reason:", "reason: A week is what the contract asks for.", 1))
+
+	code, stdout, stderr := runGuard(w, "--env", "prod", "--base", "base")
+	if code != 0 {
+		t.Errorf("allowed: exit code %d, stderr %s", code, stderr)
+	}
+	checkText(t, "guard/allowed.txt", stdout)
+
+	change(8)
+	code, stdout, stderr = runGuard(w, "--env", "prod", "--base", "base")
+	if code != 1 {
+		t.Errorf("another change: exit code %d, stderr %s", code, stderr)
+	}
+	checkText(t, "guard/another.txt", stdout)
+
+	change(30)
+	code, stdout, stderr = runGuard(w, "--env", "prod", "--base", "base")
+	if code != 0 || !strings.Contains(stdout, "fits no change here") {
+		t.Errorf("no change: exit code %d, stdout %s, stderr %s", code, stdout, stderr)
+	}
+}
+
+func TestGuardRefusesWrongUse(t *testing.T) {
+	w := guardWorld(t, &fakeStacks{}, "")
+	assembly(t, "cdk.out", "dev", nil)
+	for name, test := range map[string]struct {
+		args []string
+		want string
+	}{
+		"no environment":        {nil, "--env is missing"},
+		"unknown environment":   {[]string{"--env", "staging"}, `there is no environment "staging"`},
+		"half a change set":     {[]string{"--env", "prod", "--stack", "x"}, `--stack is "x" and --change-set is ""`},
+		"base and account":      {[]string{"--env", "prod", "--base", "x", "--profile", "y"}, "--base compares two assemblies and asks no AWS account"},
+		"role and profile":      {[]string{"--env", "prod", "--role-arn", "x", "--profile", "y"}, "--role-arn and --profile are both given"},
+		"argument":              {[]string{"prod"}, `["prod"] given, but the command takes flags only`},
+		"base that is nothing":  {[]string{"--env", "prod", "--base", "nowhere"}, `"nowhere" is neither a folder nor a git revision`},
+		"other environment":     {[]string{"--env", "prod"}, `"cdk.out" has the environments dev, and not prod: run ` + "`make synth ENV=prod`"},
+		"folder without one":    {[]string{"--env", "prod", "--app", "config"}, `"config" is not a complete cloud assembly`},
+		"not installed program": {[]string{"--env", "prod", "--app", "prod", "--base", "prod"}, "run `make templatediff`"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := w
+			if name == "not installed program" {
+				assembly(t, "prod", "prod", nil)
+				w.templateDiff = "."
+			}
+			if code, stdout, stderr := runGuard(w, test.args...); code != 2 || !strings.Contains(stderr, test.want) {
+				t.Errorf("exit code %d, stdout %q, stderr %q, want it to contain %q", code, stdout, stderr, test.want)
+			}
+		})
+	}
+}
+
+func TestWrongCredentialsAreNoVerdict(t *testing.T) {
+	w := guardWorld(t, &fakeStacks{}, "account: \"222222222222\"\n")
+	if code, _, stderr := runGuard(w, "--env", "prod"); code != 2 || !strings.Contains(stderr, "environment prod is in account 222222222222 by config/prod.yaml") {
+		t.Errorf("exit code %d, stderr %s", code, stderr)
+	}
+}
+
+// revisions makes a git repository whose `make synth` copies the folder assemblies/ENV to cdk.out. It has two commits: the first
+// is tagged before.
+func revisions(t *testing.T, before, after map[string]map[string][]edit) {
+	t.Helper()
+	put(t, "Makefile", "synth:\n\t@test -z \"$$BASE$(BASE)\" && echo \"copying $(ENV), validation $$CDK_VALIDATION\" >&2 && cp -r assemblies/$(ENV) cdk.out && echo a summary\n")
+	put(t, ".gitignore", "cdk.out\n")
+	run := func(args ...string) {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), "git", append([]string{"-c", "user.name=Ada", "-c", "user.email=ada@example.com", "-c", "init.defaultBranch=main"}, args...)...)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("git %s: %v\n%s", args, err, out)
+		}
+	}
+	run("init", "--quiet")
+	for i, edits := range []map[string]map[string][]edit{before, after} {
+		for env, e := range edits {
+			assembly(t, filepath.Join("assemblies", env), env, e)
+		}
+		run("add", "--all")
+		run("commit", "--quiet", "--allow-empty", "--message", fmt.Sprint("commit ", i))
+		if i == 0 {
+			run("tag", "before")
+		}
+	}
+}
+
+func TestGuardSynthesizesARevision(t *testing.T) {
+	w := guardWorld(t, &fakeStacks{}, "")
+	t.Setenv("MAKEFLAGS", "-- BASE=before")
+	t.Setenv("BASE", "before")
+	revisions(t, map[string]map[string][]edit{"prod": nil}, nil)
+	assembly(t, "cdk.out", "prod", map[string][]edit{"data": all(set(databaseID+".Properties.DBName", "other"))})
+	t.Setenv("TMPDIR", t.TempDir())
+
+	code, stdout, stderr := runGuard(w, "--env", "prod", "--base", "before")
+	if code != 1 || !strings.Contains(stdout, "(cdk.out with before)") {
+		t.Errorf("exit code %d, stdout %s", code, stdout)
+	}
+	if want := regexp.MustCompile(`^Checking out before \([0-9a-f]{12}\)\nSynthesizing prod\ncopying prod, validation false\n$`); !want.MatchString(stderr) {
+		t.Errorf("progress is %q", stderr)
+	}
+	left, err := os.ReadDir(os.Getenv("TMPDIR"))
+	if err != nil || len(left) != 0 {
+		t.Errorf("left in the temporary folder: %v, %v", left, err)
+	}
+	if trees, err := git(t.Context(), "worktree", "list"); err != nil || strings.Count(trees, "\n") != 0 {
+		t.Errorf("worktrees left: %s, %v", trees, err)
+	}
+	if _, err := os.Stat("cdk.out"); err != nil {
+		t.Errorf("the assembly that would be deployed: %v", err)
+	}
+}
+
+func TestGuardSaysWhyARevisionCannotBeSynthesized(t *testing.T) {
+	w := guardWorld(t, &fakeStacks{}, "")
+	revisions(t, nil, nil) // no assembly to copy
+	t.Setenv("TMPDIR", t.TempDir())
+	code, _, stderr := runGuard(w, "--env", "prod", "--base", "before")
+	if code != 2 || !strings.Contains(stderr, "synthesize the revision before: make synth ENV=prod: exit status 2") {
+		t.Errorf("exit code %d, stderr %s", code, stderr)
+	}
+	if left, err := os.ReadDir(os.Getenv("TMPDIR")); err != nil || len(left) != 0 {
+		t.Errorf("left in the temporary folder: %v, %v", left, err)
+	}
+}
