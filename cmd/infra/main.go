@@ -53,8 +53,7 @@ func runIn(w world, args []string, stdin io.Reader, stdout, stderr io.Writer) in
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w; `%s --help` lists the flags", err, cmd.CommandPath())
 	})
-	root.AddCommand(newSummary(), newValidateOnce(), newRelease(w), newPromote(w), newSmoke(w))
-	root.AddCommand(newSummary(), newValidateOnce(), newRelease(w), newPromote(w), newGuard(w))
+	root.AddCommand(newSummary(), newValidateOnce(), newRelease(w), newPromote(w), newSmoke(w), newGuard(w), newReview(w))
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)

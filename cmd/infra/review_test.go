@@ -1,0 +1,138 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const (
+	serviceID  = "WebServiceD04B5F3E"
+	taskID     = "TaskDefinitionB36D86D9"
+	taskRoleID = "TaskDefinitionTaskRoleDefaultPolicy282E8624"
+	schemaID   = "SchemaInit766FB62E"
+	albGroupID = "WebLBSecurityGroupAD942A36"
+	taskTrust  = "TaskDefinitionTaskRoleFD40A61D"
+	releaseID  = "ReleaseHandlerFunction1022F433"
+)
+
+// first edits the first item of a list.
+func first(path string, change func(item map[string]any)) edit {
+	return func(t *testing.T, resources map[string]any) {
+		t.Helper()
+		in := any(resources)
+		for part := range strings.SplitSeq(path, ".") {
+			mapping, ok := in.(map[string]any)
+			if !ok {
+				t.Fatalf("%s: no %s in the golden template", path, part)
+			}
+			in = mapping[part]
+		}
+		list, ok := in.([]any)
+		if !ok || len(list) == 0 {
+			t.Fatalf("%s is no list in the golden template", path)
+		}
+		change(list[0].(map[string]any))
+	}
+}
+
+var reviewCases = []struct {
+	name  string
+	edits map[string][]edit // by stack
+}{
+	{"nothing", nil},
+	{"more-memory", map[string][]edit{"service": all(set(taskID+".Properties.Cpu", "512"), set(taskID+".Properties.Memory", "1024"))}},
+	{"variable", map[string][]edit{"service": all(first(taskID+".Properties.ContainerDefinitions", func(container map[string]any) {
+		container["Environment"] = append(container["Environment"].([]any), map[string]any{"Name": "LOG_LEVEL", "Value": "a `quoted` debug"})
+	}))}},
+	{"more-tasks", map[string][]edit{"service": all(set(serviceID+".Properties.DesiredCount", 4))}},
+	{"schema", map[string][]edit{"service": all(set(schemaID+".Properties.SchemaHash", strings.Repeat("ab", 32)))}},
+	{"larger-database", map[string][]edit{"data": all(set(databaseID+".Properties.DBInstanceClass", "db.m7g.large"),
+		set(databaseID+".Properties.AllocatedStorage", "200"), set(databaseID+".Properties.MultiAZ", false))}},
+	{"database-name", map[string][]edit{"data": all(set(databaseID+".Properties.DBName", "other")), "service": all(
+		first(taskID+".Properties.ContainerDefinitions", func(container map[string]any) { container["Environment"] = []any{} }))}},
+	{"range", map[string][]edit{"network": all(set(vpcID+".Properties.CidrBlock", "10.9.0.0/16"))}},
+	{"permission", map[string][]edit{"service": all(first(taskRoleID+".Properties.PolicyDocument.Statement", func(statement map[string]any) {
+		statement["Action"] = []any{"s3:ListBucket", "s3:GetObject"}
+	}))}},
+	{"trust", map[string][]edit{"service": all(first(taskTrust+".Properties.AssumeRolePolicyDocument.Statement", func(statement map[string]any) {
+		statement["Principal"] = map[string]any{"AWS": "arn:aws:iam::222222222222:root"}
+	}))}},
+	{"log-permission", map[string][]edit{"network": all(first("CustomVpcRestrictDefaultSGCustomResourceProviderWriteLogs911E9E25.Properties.PolicyDocument.Statement",
+		func(statement map[string]any) { statement["Action"] = []any{"logs:PutLogEvents"} }))}},
+	{"reachability", map[string][]edit{"service": all(
+		first(albGroupID+".Properties.SecurityGroupIngress", func(rule map[string]any) { rule["FromPort"], rule["ToPort"] = 443.0, 443.0 }),
+		set("TasksToDatabase.Properties.FromPort", 3306.0), set("TasksToDatabase.Properties.ToPort", 3310.0))}},
+	{"retain", lowerRetain},
+	{"function", map[string][]edit{"pipeline": all(set(releaseID+".Properties.Code.S3Key", strings.Repeat("cd", 32)+".zip"),
+		set(releaseID+".Metadata.aws:asset:path", "asset."+strings.Repeat("cd", 32)))}},
+	{"bucket", map[string][]edit{"data": all(remove(bucketID), remove("BucketPolicyE9A3008A"),
+		set("Photos", map[string]any{"Type": "AWS::S3::Bucket", "Metadata": map[string]any{"aws:cdk:path": "prod/Data/Photos/Resource"}}))}},
+	{"health-check", map[string][]edit{"service": all(set("WebLBPublicListenerECSGroupB52EA5B2.Properties.HealthCheckPath", "/healthy"))}},
+}
+
+func TestReviewOfChanges(t *testing.T) {
+	w := guardWorld(t, &fakeStacks{}, "")
+	assembly(t, "base/prod", "prod", nil)
+	for _, test := range reviewCases {
+		t.Run(test.name, func(t *testing.T) {
+			assembly(t, "app/prod", "prod", test.edits)
+			r, err := review(t.Context(), w, "base", "app", os.Stderr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for format, render := range renderers {
+				var out bytes.Buffer
+				render(&out, r)
+				checkText(t, filepath.Join("review", test.name+map[string]string{"text": ".txt", "markdown": ".md"}[format]), out.String())
+			}
+		})
+	}
+}
+
+func TestReviewOfEnvironments(t *testing.T) {
+	w := guardWorld(t, &fakeStacks{}, "")
+	shipped, err := os.ReadFile(filepath.Join(root, configDir, "dev.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, "config/dev.yaml", string(shipped))
+	revisions(t, map[string]map[string][]edit{"prod": nil, "dev": nil}, nil)
+	assembly(t, "without/prod", "prod", nil)
+	assembly(t, "with/prod", "prod", nil)
+	assembly(t, "with/dev", "dev", nil)
+	for name, args := range map[string][]string{
+		"new-environment":  {"--base", "without", "--app", "with"},
+		"gone-environment": {"--base", "with", "--app", "without"},
+		"revision":         {"--base", "before", "--app", "with"},
+	} {
+		var out, problems bytes.Buffer
+		if code := runIn(w, append([]string{"review", "--format", "markdown"}, args...), nil, &out, &problems); code != 0 {
+			t.Errorf("%s: exit code %d, stderr %s", name, code, &problems)
+		}
+		checkText(t, filepath.Join("review", name+".md"), out.String())
+	}
+}
+
+func TestReviewRefusesWrongUse(t *testing.T) {
+	w := guardWorld(t, &fakeStacks{}, "")
+	assembly(t, "cdk.out", "prod", nil)
+	for name, test := range map[string]struct {
+		args []string
+		want string
+	}{
+		"no base":        {nil, "--base is missing"},
+		"unknown format": {[]string{"--base", "cdk.out", "--format", "html"}, `--format is "html": choose text or markdown`},
+		"argument":       {[]string{"main"}, `["main"] given, but the command takes flags only`},
+		"no such base":   {[]string{"--base", "nowhere"}, `"nowhere" is neither a folder nor a git revision`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out, problems bytes.Buffer
+			if code := runIn(w, append([]string{"review"}, test.args...), nil, &out, &problems); code != 2 || !strings.Contains(problems.String(), test.want) {
+				t.Errorf("exit code %d, stderr %q, want it to contain %q", code, &problems, test.want)
+			}
+		})
+	}
+}
