@@ -60,8 +60,12 @@ func describeChangeSet(ctx context.Context, w world, api stackReader, stack, cha
 	var all []types.ResourceChange
 	for deadline := w.now().Add(changeSetPatience); ; {
 		out, err := api.DescribeChangeSet(ctx, in)
-		if err != nil {
-			return fail(err)
+		var missing *types.ChangeSetNotFoundException
+		switch {
+		case errors.As(err, &missing):
+			return fail(fmt.Errorf("it does not exist (%w); `aws cloudformation list-change-sets --stack-name %s` lists those that do", err, stack))
+		case err != nil:
+			return fail(fmt.Errorf("%w; the credentials or the role must be allowed to read the stack", err))
 		}
 		reason := aws.ToString(out.StatusReason)
 		switch out.Status {

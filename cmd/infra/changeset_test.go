@@ -243,7 +243,7 @@ func TestGuardSaysWhenItCannotTell(t *testing.T) {
 		want string
 	}{
 		"failed":   {&fakeStacks{pages: recorded(t, "failed")}, "its status is FAILED, not CREATE_COMPLETE: Export flask-app-prod-network"},
-		"missing":  {&fakeStacks{}, "change set PipelineChange of stack flask-app-prod-data: "},
+		"missing":  {&fakeStacks{}, "change set PipelineChange of stack flask-app-prod-data: it does not exist"},
 		"too slow": {&fakeStacks{pages: slow(t)}, "it is still CREATE_PENDING after 10m0s"},
 	} {
 		t.Run(name, func(t *testing.T) {

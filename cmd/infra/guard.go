@@ -78,7 +78,7 @@ func newGuard(w world) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&o.env, "env", "", "environment, whose file config/`ENV`.yaml may allow changes")
 	cmd.Flags().StringVar(&o.app, "app", defaultAssembly, "assembly that would be deployed, `DIR`")
-	cmd.Flags().StringVar(&o.base, "base", "", "assembly `DIR` or git revision to compare with, instead of the deployed stacks")
+	cmd.Flags().StringVar(&o.base, "base", "", "assembly `DIR` or git revision to compare with, not the deployed stacks")
 	cmd.Flags().StringVar(&o.stack, "stack", "", "`NAME` of the stack of --change-set")
 	cmd.Flags().StringVar(&o.changeSet, "change-set", "", "`NAME` of a change set of CloudFormation")
 	cmd.Flags().StringVar(&o.roleARN, "role-arn", "", "role to read with, `ARN` (default: the credentials themselves)")
@@ -109,6 +109,9 @@ func guard(ctx context.Context, w world, o guardOptions, progress io.Writer) (*v
 	env, err := config.Load(configDir, o.env)
 	if err != nil {
 		return nil, err
+	}
+	if o.stack != "" && !strings.HasPrefix(o.stack, env.FullName()+"-") {
+		return nil, fmt.Errorf("--stack is %q, but the stacks of --env %s begin with %q: name one of them, since the environment's file says what is allowed", o.stack, o.env, env.FullName()+"-")
 	}
 	var changes []resourceChange
 	v := &verdict{Environment: o.env}

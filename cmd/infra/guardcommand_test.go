@@ -181,6 +181,7 @@ func TestGuardRefusesWrongUse(t *testing.T) {
 		"no environment":        {nil, "--env is missing"},
 		"unknown environment":   {[]string{"--env", "staging"}, `there is no environment "staging"`},
 		"half a change set":     {[]string{"--env", "prod", "--stack", "x"}, `--stack is "x" and --change-set is ""`},
+		"stack of another":      {[]string{"--env", "prod", "--stack", "flask-app-dev-data", "--change-set", "x"}, `--stack is "flask-app-dev-data", but the stacks of --env prod begin with "flask-app-prod-"`},
 		"base and account":      {[]string{"--env", "prod", "--base", "x", "--profile", "y"}, "--base compares two assemblies and asks no AWS account"},
 		"role and profile":      {[]string{"--env", "prod", "--role-arn", "x", "--profile", "y"}, "--role-arn and --profile are both given"},
 		"argument":              {[]string{"prod"}, `["prod"] given, but the command takes flags only`},

@@ -58,7 +58,7 @@ func TestWrongUsageExitsWith2AndSaysWhatToDo(t *testing.T) {
 }
 
 func TestHelpExitsWith0(t *testing.T) {
-	for _, args := range [][]string{{}, {"--help"}, {"summary", "--help"}, {"validate-once", "--help"}, {"smoke", "--help"}} {
+	for _, args := range [][]string{{}, {"--help"}, {"summary", "--help"}, {"validate-once", "--help"}, {"smoke", "--help"}, {"guard", "--help"}, {"review", "--help"}} {
 		t.Run(strings.Join(args, " "), func(t *testing.T) {
 			var stdout, stderr bytes.Buffer
 			if code := run(args, &stdout, &stderr); code != 0 {
