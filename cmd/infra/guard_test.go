@@ -257,3 +257,31 @@ func TestGuardJudgesPairsOfTemplates(t *testing.T) {
 		})
 	}
 }
+
+func TestTheHashTellsChangesApart(t *testing.T) {
+	ref := map[string]any{"Ref": vpcID}
+	p := func(name string, older, newer any, causes ...cause) propertyChange {
+		return propertyChange{Name: name, Old: older, New: newer, Causes: causes}
+	}
+	seen := map[string]string{}
+	for name, hash := range map[string]string{
+		"a change":                    p("CidrBlock", "10.0.0.0/16", "10.9.0.0/16").hash(vpcID),
+		"another resource":            p("CidrBlock", "10.0.0.0/16", "10.9.0.0/16").hash(subnetID),
+		"another property":            p("Cidr", "10.0.0.0/16", "10.9.0.0/16").hash(vpcID),
+		"another old value":           p("CidrBlock", "10.1.0.0/16", "10.9.0.0/16").hash(vpcID),
+		"another new value":           p("CidrBlock", "10.0.0.0/16", "10.8.0.0/16").hash(vpcID),
+		"the way back":                p("CidrBlock", "10.9.0.0/16", "10.0.0.0/16").hash(vpcID),
+		"a reference":                 p("VpcId", ref, ref, cause{LogicalID: vpcID, Property: "CidrBlock", New: "10.9.0.0/16"}).hash(subnetID),
+		"the same of another cause":   p("VpcId", ref, ref, cause{LogicalID: vpcID, Property: "CidrBlock", New: "10.8.0.0/16"}).hash(subnetID),
+		"the same of another's cause": p("VpcId", ref, ref, cause{LogicalID: subnetID, Property: "CidrBlock", New: "10.9.0.0/16"}).hash(subnetID),
+	} {
+		if other, taken := seen[hash]; taken {
+			t.Errorf("%s and %s have the same hash", name, other)
+		}
+		seen[hash] = name
+	}
+	again := propertyChange{Name: "CidrBlock", Old: "10.0.0.0/16", New: "10.9.0.0/16", Requires: always, Certain: true}
+	if seen[again.hash(vpcID)] != "a change" {
+		t.Error("the hash depends on how the change was found out")
+	}
+}
