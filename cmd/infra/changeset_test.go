@@ -103,8 +103,14 @@ func guardWorld(t *testing.T, api *fakeStacks, more string) world {
 			clock = clock.Add(d)
 			return ctx.Err()
 		},
-		now:          func() time.Time { return clock },
-		templateDiff: filepath.Join(root, templateDiffDir),
+		now:     func() time.Time { return clock },
+		compare: compareIn(filepath.Join(root, templateDiffDir)),
+	}
+}
+
+func compareIn(dir string) func(context.Context, []pair) ([]templateDiff, error) {
+	return func(ctx context.Context, pairs []pair) ([]templateDiff, error) {
+		return compareTemplates(ctx, dir, pairs)
 	}
 }
 

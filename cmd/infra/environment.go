@@ -38,7 +38,7 @@ type world struct {
 	now     func() time.Time
 	backoff remote.Backoff // of requests to registries
 
-	templateDiff string // where the program is that compares templates
+	compare func(context.Context, []pair) ([]templateDiff, error) // templates, by AWS's resource schemas
 }
 
 // realWorld is the real one.
@@ -58,7 +58,9 @@ func realWorld() world {
 		now:     time.Now,
 		backoff: remote.Backoff{Duration: time.Second, Factor: 2, Jitter: 0.1, Steps: 5},
 
-		templateDiff: templateDiffDir,
+		compare: func(ctx context.Context, pairs []pair) ([]templateDiff, error) {
+			return compareTemplates(ctx, templateDiffDir, pairs)
+		},
 	}
 }
 

@@ -271,7 +271,7 @@ func pairUp(earlier, later []stack) ([]pair, []resourceChange, error) {
 }
 
 func changesOfPairs(ctx context.Context, w world, pairs []pair) ([]resourceChange, error) {
-	diffs, err := compareTemplates(ctx, w.templateDiff, pairs)
+	diffs, err := w.compare(ctx, pairs)
 	if err != nil {
 		return nil, err
 	}

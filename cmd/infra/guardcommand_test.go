@@ -194,7 +194,7 @@ func TestGuardRefusesWrongUse(t *testing.T) {
 			w := w
 			if name == "not installed program" {
 				assembly(t, "prod", "prod", nil)
-				w.templateDiff = "."
+				w.compare = compareIn(".")
 			}
 			if code, stdout, stderr := runGuard(w, test.args...); code != 2 || !strings.Contains(stderr, test.want) {
 				t.Errorf("exit code %d, stdout %q, stderr %q, want it to contain %q", code, stdout, stderr, test.want)

@@ -125,7 +125,7 @@ func reviewEnvironment(ctx context.Context, w world, name string, earlier, later
 	if len(pairs) == 0 && len(protection) == 0 {
 		return e, nil
 	}
-	diffs, err := compareTemplates(ctx, w.templateDiff, pairs)
+	diffs, err := w.compare(ctx, pairs)
 	if err != nil {
 		return e, err
 	}
