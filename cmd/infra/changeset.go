@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -32,13 +33,18 @@ const (
 
 // changesOfChangeSet reads what CloudFormation itself says that a change set does. The templates, old and new, give the values:
 // so the same change has the same hash as without an account.
-func changesOfChangeSet(ctx context.Context, w world, api stackReader, stack, changeSet string) ([]resourceChange, error) {
-	listed, none, err := describeChangeSet(ctx, w, api, stack, changeSet)
-	if err != nil || none {
-		return nil, err
-	}
+func changesOfChangeSet(ctx context.Context, w world, api stackReader, stack, changeSet string, progress io.Writer) ([]resourceChange, error) {
 	old, _, err := deployedTemplate(ctx, api, stack)
 	if err != nil {
+		return nil, err
+	}
+	listed, none, err := describeChangeSet(ctx, w, api, stack, changeSet)
+	// It is not documented whether CodePipeline keeps a change set without changes. Without one nothing can be executed.
+	if missing := new(types.ChangeSetNotFoundException); errors.As(err, &missing) && old != nil {
+		fmt.Fprintf(progress, "infra guard: %v: without it there is nothing to execute\n", err)
+		return nil, nil
+	}
+	if err != nil || none {
 		return nil, err
 	}
 	if old == nil { // the change set creates the stack

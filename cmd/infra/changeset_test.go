@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -209,7 +210,7 @@ func TestGuardGivesAChangeTheSameHashInEveryWay(t *testing.T) {
 		}
 		p := pair{Stack: "flask-app-prod-" + test.stack, Old: edited(t, "prod", test.stack, test.before...), New: edited(t, "prod", test.stack, test.after...)}
 		api := &fakeStacks{deployed: map[string]document{p.Stack: p.Old}, changeSet: p.New, pages: recorded(t, test.file)}
-		changes, err := changesOfChangeSet(t.Context(), world{now: time.Now}, api, p.Stack, "PipelineChange")
+		changes, err := changesOfChangeSet(t.Context(), world{now: time.Now}, api, p.Stack, "PipelineChange", io.Discard)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -259,6 +260,15 @@ func TestGuardSaysWhenItCannotTell(t *testing.T) {
 				t.Errorf("exit code %d, stdout %s, stderr %s", code, stdout, stderr)
 			}
 		})
+	}
+}
+
+// CodePipeline may remove a change set that has no changes.
+func TestGuardPassesWhereThereIsNothingToExecute(t *testing.T) {
+	w := guardWorld(t, &fakeStacks{deployed: map[string]document{"flask-app-prod-data": {"Resources": map[string]any{}}}}, "")
+	code, stdout, stderr := askChangeSet(w, "data")
+	if code != 0 || !strings.Contains(stderr, "it does not exist") || !strings.Contains(stderr, "there is nothing to execute") {
+		t.Errorf("exit code %d, stdout %s, stderr %s", code, stdout, stderr)
 	}
 }
 

@@ -133,7 +133,7 @@ func guard(ctx context.Context, w world, o guardOptions, progress io.Writer) (*v
 		}
 		if o.stack != "" {
 			v.Compared = fmt.Sprintf("change set %s of stack %s", o.changeSet, o.stack)
-			changes, err = changesOfChangeSet(ctx, w, api, o.stack, o.changeSet)
+			changes, err = changesOfChangeSet(ctx, w, api, o.stack, o.changeSet, progress)
 		} else {
 			changes, err = v.fromDeployed(ctx, w, o, api)
 		}
