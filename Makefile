@@ -92,6 +92,10 @@ local-mysql: local-tools ## Open the local database in MariaDB's client
 local-logs: local-tools ## List the local log groups, or print one: ARGS=GROUP, its name or a part of it
 	@.local/venv/bin/python -m local logs $(ARGS)
 
+.PHONY: local-env
+local-env: local-tools ## Write the variables of the local application's container to a file, to run a program or an image beside it
+	@.local/venv/bin/python -m local env
+
 .PHONY: local-release
 local-release: IMAGE ?= .local/sample.tar
 local-release: local-tools bin/local-image .local/sample.tar ## Release the sample application on the local target, or IMAGE=PATH, an OCI archive or folder

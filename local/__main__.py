@@ -16,7 +16,7 @@ signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local import cdk, children, interrupts, leftovers, logs, mysql, report, scenario, server, settings, target
+from local import cdk, children, interrupts, leftovers, logs, mysql, report, scenario, server, settings, target, variables
 from local import release as releases
 from local.aws import Cloud
 from local.failure import Failure
@@ -29,6 +29,7 @@ USAGE = """python -m local COMMAND
   cdk ARGS…        the CDK CLI on the local target, as in: cdk diff
   mysql [ARGS…]    MariaDB's client on the local database
   logs [GROUP]     list the log groups, or print the events of one: its name, or a part of it
+  env              write the variables of the application's container to a file, to run a program or an image beside it
   release IMAGE    push an image and deploy it as the pipeline does: an OCI archive, an OCI layout folder, or what `docker save` wrote
   test             the proof
   faults           what happens when something that the environment stands on fails
@@ -153,6 +154,14 @@ def run_mysql(arguments: list[str]) -> int:
     mysql.become(arguments, Cloud(server.require()), settings.load(target.ROOT))
 
 
+def write_variables(arguments: list[str]) -> int:
+    no_arguments("env", arguments)
+    running = server.require()
+    path = variables.write(running, Cloud(running), settings.load(target.ROOT))
+    print(f"{path} has the variables of the application's container, secrets too; as in: podman run --rm --network host --env-file {path} IMAGE")
+    return 0
+
+
 def show_logs(arguments: list[str]) -> int:
     if len(arguments) > 1:
         raise Failure(f"{len(arguments)} log groups given, {arguments}: name one, or none for a list")
@@ -193,7 +202,7 @@ def no_arguments(command: str, arguments: list[str]) -> None:
 
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
-    "up": up, "down": down, "cdk": run_cdk, "mysql": run_mysql, "logs": show_logs, "release": release, "test": test, "faults": faults,
+    "up": up, "down": down, "cdk": run_cdk, "mysql": run_mysql, "logs": show_logs, "env": write_variables, "release": release, "test": test, "faults": faults,
 }
 
 

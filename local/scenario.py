@@ -26,7 +26,7 @@ from typing import Any
 
 import psutil
 
-from local import children, interrupts, report
+from local import children, interrupts, ports, report
 from local.aws import Cloud
 from local.failure import tail
 from local.interrupts import Interrupted
@@ -327,6 +327,30 @@ def releases_a_good_image_without_a_failed_request() -> str:
     return f"released in {release.seconds:.0f} s, live followed {after:.1f} s later, {requests.total()} requests, none failed: {dict(requests)}"
 
 
+def gives_its_variables_to_a_program_beside_it() -> str:
+    local("env").succeeded()
+    file = ROOT / ".local/run/application.env"
+    expect(file.stat().st_mode & 0o077 == 0, "others may read the file with the secrets")
+    variables = dict(line.split("=", 1) for line in file.read_text().splitlines())
+    program = ROOT / ".local/sample"
+    subprocess.run(["go", "build", "-o", program, "./local/sample"], cwd=ROOT, check=True, capture_output=True)
+    port = ports.any_free()
+    process = children.start([str(program)], env=variables | {"BIND_ADDR": ports.ADDRESS, "PORT": str(port)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(50):
+            with contextlib.suppress(OSError):
+                text = get(f"http://{ports.ADDRESS}:{port}/")[1]
+                break
+            time.sleep(0.1)
+        else:
+            raise Wrong("the sample application does not answer")
+    finally:
+        process.terminate()
+        children.wait(process)
+    expect("schema_ledger has" in text and "FLASK_SECRET is set" in text and "put and got" in text, f"the application misses something:\n{text}")
+    return f"{len(variables)} variables, with which a program in the shell reaches the database, the bucket and the secret"
+
+
 def writes_no_secret_anywhere() -> str:
     env = Environment()
     values = []
@@ -434,7 +458,7 @@ def leaves_no_process_when_it_is_interrupted() -> str:
 STEPS = [
     deploys_everything, applied_the_schema, answers_with_the_placeholder, deploys_again_without_a_change, stops_a_wrong_configuration_before_anything_is_sent,
     applies_a_new_schema_file_once, keeps_the_old_image_when_a_new_one_is_broken, releases_a_good_image_without_a_failed_request,
-    writes_no_secret_anywhere, keeps_the_image_when_the_infrastructure_changes, leaves_nothing_when_it_is_destroyed, protects_what_is_retained,
+    gives_its_variables_to_a_program_beside_it, writes_no_secret_anywhere, keeps_the_image_when_the_infrastructure_changes, leaves_nothing_when_it_is_destroyed, protects_what_is_retained,
     starts_from_zero_after_the_emulator_was_killed, leaves_no_process_when_it_is_interrupted,
 ]
 

@@ -489,7 +489,7 @@ func TestAnImageThatCannotRunIsNotPushed(t *testing.T) {
 			args := []string{"push", "--registry", url, "--repository", repositoryUnderTest, "--tag", "sha-1", path}
 			code, stdout, stderr := command(t, args...)
 			want := fmt.Sprintf("image push: %s: this image cannot run here as a plain process: it is for linux/%s, but this machine runs linux/%s: "+
-				"build it for linux/%[3]s, too; docs/local.md says which images do\n", path, otherArch(), runtime.GOARCH)
+				"build it for linux/%[3]s, too; docs/local.md says which images do, and how podman runs another one beside it\n", path, otherArch(), runtime.GOARCH)
 			if code != 1 || stdout != "" || stderr != want {
 				t.Errorf("exit code %d, %q\n%s\nwant 1, nothing\n%s", code, stdout, stderr, want)
 			}

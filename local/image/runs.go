@@ -16,7 +16,7 @@ import (
 type unfit string
 
 func (u unfit) Error() string {
-	return "this image cannot run here as a plain process: " + string(u) + "; docs/local.md says which images do"
+	return "this image cannot run here as a plain process: " + string(u) + "; docs/local.md says which images do, and how podman runs another one beside it"
 }
 
 func unfitf(format string, args ...any) error { return unfit(fmt.Sprintf(format, args...)) }
