@@ -59,6 +59,16 @@ check: app ## Check formatting, vet with every build tag, and that go.mod is in 
 	go mod tidy -diff
 	go -C sql/enginetest mod tidy -diff
 
+.PHONY: sweep
+sweep: app ## Synthesize 200 generated environments, and ask each for what must always hold (two minutes)
+	CDK_VALIDATION=false go test ./stacks -run TestSweep -rapid.checks=200 -count=1 -v
+
+.PHONY: fuzz
+fuzz: ## Fuzz the configuration's loader and the decoding of every handler's events, for 20,000 inputs each
+	@for target in ./config:FuzzParse ./functions/schemainit:FuzzOnEvent ./functions/schemainit:FuzzIsComplete ./functions/schemainit:FuzzWithTail ./functions/release:FuzzEvent ./functions/seedimage:FuzzDecode; do \
+		echo "go test $${target%%:*} -fuzz=^$${target#*:}$$"; \
+		go test "$${target%%:*}" -run='^$$' -fuzz="^$${target#*:}$$" -fuzztime=20000x || exit 1; done
+
 .PHONY: validate
 validate: app ## Validate every environment's templates with AWS's rules, in full
 	go test -tags=validate -run TestValidation -count=1 -v .

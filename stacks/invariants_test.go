@@ -26,7 +26,7 @@ func TestInvariants(t *testing.T) {
 			if len(statements) < 40 {
 				t.Errorf("only %d policy statements were found: the walk misses some", len(statements))
 			}
-			t.Logf("%d policy statements walked", len(statements))
+			t.Logf("figure: %d policy statements of %s walked", len(statements), name)
 		})
 	}
 }

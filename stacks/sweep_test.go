@@ -43,7 +43,7 @@ func TestSweep(t *testing.T) {
 			}
 		}
 	})
-	t.Logf("%d configurations swept", swept)
+	t.Logf("figure: %d generated environments swept", swept)
 }
 
 // generateEnvironment draws valid files, with each key at its limits or in between, or absent.
