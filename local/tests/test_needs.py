@@ -10,6 +10,7 @@ import unittest
 from typing import Any
 
 import ministack.app
+from ministack.core import lambda_runtime
 from ministack.core.responses import request_scope
 from ministack.services import alb, cloudwatch_logs, ec2, ecr, ecs, lambda_svc, rds, s3, secretsmanager
 from ministack.services.cloudformation import provisioners, stacks
@@ -83,6 +84,19 @@ class Needs(unittest.TestCase):
 
     def test_a_services_grace_period_is_ignored_at_its_creation(self) -> None:
         self.assertNotIn("healthCheckGracePeriodSeconds", inspect.getsource(provisioners._ecs_service_create), self.gone("the grace period", "ecs.py"))
+
+    def test_ecs_exec_is_ignored_at_a_services_creation(self) -> None:
+        self.assertNotIn("enableExecuteCommand", inspect.getsource(provisioners._ecs_service_create), self.gone("ECS Exec", "ecs.py"))
+
+    def test_an_image_that_is_not_found_asks_for_the_docker_sdk(self) -> None:
+        self.assertIn("from docker.errors import", inspect.getsource(ecs._run_docker_container), self.gone("images that are not found", "ecs.py"))
+
+    def test_functions_outlive_an_emulator_that_is_killed(self) -> None:
+        self.assertNotIn("preexec_fn", inspect.getsource(lambda_runtime), self.gone("processes of functions", "functions.py"))
+
+    def test_a_stopped_database_is_only_a_state(self) -> None:
+        for operation in (rds._stop_db_instance, rds._start_db_instance):
+            self.assertNotIn("container", inspect.getsource(operation), self.gone("stopping and starting databases", "databases.py"))
 
     def test_cloudformation_waits_for_no_service_and_no_database(self) -> None:
         for kind in ("AWS::ECS::Service", "AWS::RDS::DBInstance"):
