@@ -17,6 +17,7 @@ import (
 	"flask-on-fargate/constructs/database"
 	"flask-on-fargate/constructs/repository"
 	"flask-on-fargate/constructs/seedimage"
+	"flask-on-fargate/internal/nag"
 	"flask-on-fargate/internal/platform"
 	"flask-on-fargate/internal/removal"
 )
@@ -75,7 +76,7 @@ func NewDataStack(scope constructs.Construct, env config.Environment, props Data
 // newFlaskSecret generates the key with which Flask signs its sessions. A change of any of these settings makes a new key
 // and so logs every user out: they must stay as they are.
 func newFlaskSecret(stack awscdk.Stack, env config.Environment) awssecretsmanager.ISecret {
-	return awssecretsmanager.NewSecret(stack, jsii.String("FlaskSecret"), &awssecretsmanager.SecretProps{
+	secret := awssecretsmanager.NewSecret(stack, jsii.String("FlaskSecret"), &awssecretsmanager.SecretProps{
 		Description: jsii.String("FLASK_SECRET of the application"),
 		GenerateSecretString: &awssecretsmanager.SecretStringGenerator{
 			PasswordLength:          jsii.Number(64),
@@ -85,6 +86,9 @@ func newFlaskSecret(stack awscdk.Stack, env config.Environment) awssecretsmanage
 		},
 		RemovalPolicy: removal.Policy(env.Retain),
 	})
+	nag.Accept(secret, nag.Finding{Rule: "AwsSolutions-SMG4", Reason: "A new key ends every session of the application's users, and tasks " +
+		"read it when they start only. It is generated, and only the application's execution role may read it."})
+	return secret
 }
 
 // announceDatabaseEvents sends what an operator must know of the database to the environment's topic, if it has one.

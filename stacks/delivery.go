@@ -56,10 +56,11 @@ func NewDelivery(app awscdk.App, delivery config.Delivery, versions toolchain.Ve
 	connectionArn := connection(stack, delivery.FullName(), delivery.Region, delivery.ConnectionArn)
 	synth := b.synth(pipelines.CodePipelineSource_Connection(jsii.String(delivery.Repository), jsii.String(delivery.Branch),
 		&pipelines.ConnectionSourceOptions{ConnectionArn: jsii.String(connectionArn), ActionName: jsii.String("Source")}))
+	buckets := artifactBuckets(app, delivery, b.artifacts)
 	pipeline := pipelines.NewCodePipeline(stack, jsii.String("Pipeline"), &pipelines.CodePipelineProps{
 		PipelineType:                     awscodepipeline.PipelineType_V2,
 		CrossAccountKeys:                 jsii.Bool(crossesAccounts(delivery)),
-		CrossRegionReplicationBuckets:    artifactBuckets(app, delivery, b.artifacts),
+		CrossRegionReplicationBuckets:    buckets,
 		UsePipelineRoleForActions:        jsii.Bool(true),
 		Synth:                            synth,
 		CdkAssetsCliVersion:              jsii.String("4"), // as the CLI's, whose default is "2": not the next major version by accident
@@ -73,6 +74,7 @@ func NewDelivery(app awscdk.App, delivery config.Delivery, versions toolchain.Ve
 		addEnvironment(app, pipeline, b, delivered)
 	}
 	pipeline.BuildPipeline()
+	b.explain(pipeline, *buckets)
 
 	// The library knows the service by its old name only; which name is asked for depends on the ARN's form.
 	pipeline.Pipeline().AddToRolePolicy(policy.Allow("codeconnections:UseConnection").On(jsii.String(connectionArn)).CDK())
@@ -202,6 +204,7 @@ type builds struct {
 	key       awskms.IKey // of artifacts, or nil
 	tool      pipelines.IFileSetProducer
 	smokeRole awsiam.IRole
+	steps     []pipelines.CodeBuildStep // that run the tool
 }
 
 func newBuilds(stack awscdk.Stack, delivery config.Delivery, versions toolchain.Versions) *builds {
@@ -260,8 +263,10 @@ const (
 func (b *builds) synth(source pipelines.IFileSetProducer) pipelines.CodeBuildStep {
 	cache := bucket.New(b.stack, "Cache", bucket.Props{ExpirationDays: artifactDays})
 	role := b.role(b.stack, "SynthRole", append(b.readArtifacts(),
-		policy.Allow("s3:PutObject").On(b.artifacts.ArnForObjects(jsii.String("*"))),
-		policy.Allow("s3:GetObject", "s3:GetObjectVersion", "s3:PutObject").On(cache.ArnForObjects(jsii.String("*"))),
+		policy.Allow("s3:PutObject").On(b.artifacts.ArnForObjects(jsii.String("*"))).
+			Because("what it leaves to the later stages, under names that CodePipeline makes in each run"),
+		policy.Allow("s3:GetObject", "s3:GetObjectVersion", "s3:PutObject").On(cache.ArnForObjects(jsii.String("*"))).
+			Because("its own cache, to which no other build has access"),
 		policy.Allow("s3:GetBucketAcl", "s3:GetBucketLocation").On(cache.BucketArn()),
 	)...)
 	spec := *b.installing("golang", "nodejs")
@@ -297,13 +302,15 @@ func (b *builds) smoke(url awscdk.CfnOutput) pipelines.Step {
 
 // run is a step that runs a command of the tool that the synth built.
 func (b *builds) run(id string, role awsiam.IRole, env *map[string]awscdk.CfnOutput, command string) pipelines.Step {
-	return pipelines.NewCodeBuildStep(jsii.String(id), &pipelines.CodeBuildStepProps{
+	step := pipelines.NewCodeBuildStep(jsii.String(id), &pipelines.CodeBuildStepProps{
 		Input:             b.tool,
 		EnvFromCfnOutputs: env,
 		Commands:          jsii.Strings("chmod +x bin/infra", "bin/infra "+command),
 		Role:              role,
 		Timeout:           awscdk.Duration_Minutes(jsii.Number(30)),
 	})
+	b.steps = append(b.steps, step)
+	return step
 }
 
 // role is written out, since the library would add the right to create log groups and reports, and all objects by wildcard actions.
@@ -316,7 +323,8 @@ func (b *builds) role(scope constructs.Construct, id string, statements ...polic
 func (b *builds) readArtifacts() []policy.Statement {
 	statements := []policy.Statement{
 		policy.Allow("s3:GetBucketAcl", "s3:GetBucketLocation").On(b.artifacts.BucketArn()),
-		policy.Allow("s3:GetObject", "s3:GetObjectVersion").On(b.artifacts.ArnForObjects(jsii.String("*"))),
+		policy.Allow("s3:GetObject", "s3:GetObjectVersion").On(b.artifacts.ArnForObjects(jsii.String("*"))).
+			Because("its input, which CodePipeline names anew in each run"),
 	}
 	if b.key != nil {
 		statements = append(statements,

@@ -22,6 +22,7 @@ import (
 	"flask-on-fargate/constructs/repository"
 	"flask-on-fargate/constructs/schemainit"
 	"flask-on-fargate/constructs/webservice"
+	"flask-on-fargate/internal/nag"
 	"flask-on-fargate/internal/platform"
 	"flask-on-fargate/internal/policy"
 )
@@ -106,6 +107,8 @@ func newCluster(stack awscdk.Stack, props ServiceStackProps) awsecs.Cluster {
 	// The L2 associates the provider by a resource of its own, which nothing makes the service wait for, at creation or at
 	// deletion. As a property of the cluster it is there before any service.
 	cluster.Node().DefaultChild().(awsecs.CfnCluster).SetCapacityProviders(jsii.Strings("FARGATE"))
+	nag.Accept(cluster, nag.Finding{Rule: "AwsSolutions-ECS4", Reason: "Container Insights is billed by the metric, and its log group would " +
+		"outlive the stack. ECS and the load balancer have metrics of the service without it."})
 	return cluster
 }
 

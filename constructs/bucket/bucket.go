@@ -8,6 +8,7 @@ import (
 	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
 
+	"flask-on-fargate/internal/nag"
 	"flask-on-fargate/internal/policy"
 	"flask-on-fargate/internal/removal"
 )
@@ -42,11 +43,15 @@ func New(scope constructs.Construct, id string, props Props) awss3.Bucket {
 	if props.Key != nil {
 		bucket.Encryption, bucket.EncryptionKey = awss3.BucketEncryption_KMS, props.Key
 	}
-	return awss3.NewBucket(scope, jsii.String(id), bucket)
+	this := awss3.NewBucket(scope, jsii.String(id), bucket)
+	nag.Accept(this, nag.Finding{Rule: "AwsSolutions-S1", Reason: "Access logs need a second bucket, which costs and grows with " +
+		"every request. This one is closed to the public; CloudTrail's data events can record what roles do in it."})
+	return this
 }
 
 // AllowObjects is what the application may do with the objects of b, and no more: the library's grants give ten actions.
 // Without s3:ListBucket S3 answers 403, not 404, for an object that is not there.
 func AllowObjects(b awss3.IBucket) policy.Statement {
-	return policy.Allow("s3:GetObject", "s3:PutObject", "s3:DeleteObject").On(b.ArnForObjects(jsii.String("*")))
+	return policy.Allow("s3:GetObject", "s3:PutObject", "s3:DeleteObject").On(b.ArnForObjects(jsii.String("*"))).
+		Because("the objects of the application's own bucket, under names that the application chooses")
 }

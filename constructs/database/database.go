@@ -11,6 +11,7 @@ import (
 	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
 
+	"flask-on-fargate/internal/nag"
 	"flask-on-fargate/internal/removal"
 )
 
@@ -88,13 +89,14 @@ func New(scope constructs.Construct, id string, props Props) *Database {
 		Reason: jsii.String("RDS accepts the major form and picks its default minor version. A pinned minor version " +
 			"fails once AWS retires it, or after an automatic minor upgrade."),
 	})
+	nag.Accept(instance, acceptedFindings(props)...)
 	return &Database{Instance: instance, Credentials: instance.Secret(), SecurityGroup: securityGroup}
 }
 
 // newCredentials generates the master password. Secrets Manager makes a new password when any of these generator
 // settings changes, so they are all spelled out and must stay as they are.
 func newCredentials(scope constructs.Construct, props Props) awssecretsmanager.Secret {
-	return awssecretsmanager.NewSecret(scope, jsii.String("Credentials"), &awssecretsmanager.SecretProps{
+	credentials := awssecretsmanager.NewSecret(scope, jsii.String("Credentials"), &awssecretsmanager.SecretProps{
 		Description: jsii.String("Master user of the database"),
 		GenerateSecretString: &awssecretsmanager.SecretStringGenerator{
 			SecretStringTemplate:    jsii.String(fmt.Sprintf(`{"username":%q}`, props.User)),
@@ -106,6 +108,24 @@ func newCredentials(scope constructs.Construct, props Props) awssecretsmanager.S
 		},
 		RemovalPolicy: removal.Policy(props.Retain), // the final snapshot needs its password,
 	})
+	nag.Accept(credentials, nag.Finding{Rule: "AwsSolutions-SMG4", Reason: "Tasks read the password when they start only: a rotation " +
+		"would cut the running ones off from the database. It is generated, and only the tasks' execution roles may read it."})
+	return credentials
+}
+
+// acceptedFindings are those of the instance.
+func acceptedFindings(props Props) []nag.Finding {
+	findings := []nag.Finding{{Rule: "AwsSolutions-RDS11", Reason: "Another port hides nothing: the instance is in private subnets, " +
+		"and its security group lets in the tasks only, from which the port can be read."}}
+	if !props.MultiAZ {
+		findings = append(findings, nag.Finding{Rule: "AwsSolutions-RDS3", Reason: "database.multiAz is false in this environment's " +
+			"configuration: a standby doubles the price of the instance."})
+	}
+	if !props.Retain {
+		findings = append(findings, nag.Finding{Rule: "AwsSolutions-RDS10", Reason: "retain is false in this environment's " +
+			"configuration: it holds nothing that must stay, and cdk destroy has to remove it."})
+	}
+	return findings
 }
 
 // newParameterGroup is spelled out for every version: its family can only be set at creation, so that a major upgrade

@@ -9,6 +9,8 @@ import (
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsec2"
 	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
+
+	"flask-on-fargate/internal/nag"
 )
 
 // Zones is the number of availability zones, and so of public and of private subnets.
@@ -51,6 +53,8 @@ func New(scope constructs.Construct, id string, props Props) *Network {
 			},
 		},
 	})
+	nag.Accept(vpc, nag.Finding{Rule: "AwsSolutions-VPC7", Reason: "Flow logs are billed by the GiB, and this project reads none. The load " +
+		"balancer alone can be reached from outside, and every security group admits one source on one port."})
 	return &Network{VPC: vpc}
 }
 

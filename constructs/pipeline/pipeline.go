@@ -133,11 +133,14 @@ func newRole(scope constructs.Construct, props Props) awsiam.IRole {
 		// The service's old name and its new one: which one is asked for depends on the ARN's form.
 		policy.Allow("codeconnections:UseConnection", "codestar-connections:UseConnection").On(jsii.String(props.ConnectionArn)),
 		policy.Allow("s3:GetBucketVersioning", "s3:GetBucketAcl", "s3:GetBucketLocation").On(props.Artifacts.BucketArn()),
-		policy.Allow("s3:GetObject", "s3:GetObjectVersion", "s3:PutObject", "s3:PutObjectAcl").On(props.Artifacts.ArnForObjects(jsii.String("*"))),
+		policy.Allow("s3:GetObject", "s3:GetObjectVersion", "s3:PutObject", "s3:PutObjectAcl").On(props.Artifacts.ArnForObjects(jsii.String("*"))).
+			Because("its own artifacts, which CodePipeline names anew in each run"),
 		policy.Allow("codebuild:BatchGetBuilds", "codebuild:StartBuild", "codebuild:StopBuild").On(props.Build.ProjectArn()),
 		policy.Allow("ecs:DescribeServices", "ecs:UpdateService").On(props.Service.ServiceArn()),
-		policy.Allow("ecs:RegisterTaskDefinition").On(family),
-		policy.Allow("ecs:TagResource").On(family).If("StringEquals", "ecs:CreateAction", "RegisterTaskDefinition"),
+		policy.Allow("ecs:RegisterTaskDefinition").On(family).
+			Because("the application's own family, of which a release registers the next revision"),
+		policy.Allow("ecs:TagResource").On(family).If("StringEquals", "ecs:CreateAction", "RegisterTaskDefinition").
+			Because("the revision that the release has just registered, by the condition"),
 		policy.Allow("ecs:DescribeTaskDefinition").OnAll(),
 		policy.Allow("iam:PassRole").On(taskRoles...).If("StringEquals", "iam:PassedToService", "ecs-tasks.amazonaws.com"),
 		policy.Allow("lambda:InvokeFunction").On(props.Release.FunctionArn()),

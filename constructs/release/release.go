@@ -77,10 +77,14 @@ func permissions(scope constructs.Construct, props Props) []policy.Statement {
 	clusterARN := *props.Cluster.ClusterArn()
 	allowed := []policy.Statement{
 		policy.Allow("ecs:DescribeServices", "ecs:ListServiceDeployments").On(props.Service.ServiceArn()),
-		policy.Allow("ecs:DescribeServiceDeployments").On(ecsARN("service-deployment", cluster+"/"+name+"/*")),
-		policy.Allow("ecs:DescribeServiceRevisions").On(ecsARN("service-revision", cluster+"/"+name+"/*")),
-		policy.Allow("ecs:DescribeTasks").On(ecsARN("task", cluster+"/*")).If("ArnEquals", "ecs:cluster", clusterARN),
-		policy.Allow("ecs:ListTasks").OnAll().If("ArnEquals", "ecs:cluster", clusterARN),
+		policy.Allow("ecs:DescribeServiceDeployments").On(ecsARN("service-deployment", cluster+"/"+name+"/*")).
+			Because("the deployments of the one service, whose ids ECS makes"),
+		policy.Allow("ecs:DescribeServiceRevisions").On(ecsARN("service-revision", cluster+"/"+name+"/*")).
+			Because("the revisions of the one service, whose ids ECS makes"),
+		policy.Allow("ecs:DescribeTasks").On(ecsARN("task", cluster+"/*")).If("ArnEquals", "ecs:cluster", clusterARN).
+			Because("the tasks of the environment's own cluster, whose ids ECS makes"),
+		policy.Allow("ecs:ListTasks").OnAll().If("ArnEquals", "ecs:cluster", clusterARN).
+			Because("IAM knows only container instances as its resource, and Fargate has none; the condition names the cluster"),
 		policy.Allow("ecr:BatchGetImage", "ecr:ListImages", "ecr:PutImage").On(props.Repository.RepositoryArn()),
 		policy.Allow("codepipeline:PutJobSuccessResult", "codepipeline:PutJobFailureResult").OnAll(),
 	}

@@ -22,6 +22,7 @@ import (
 	"flask-on-fargate/constructs/function"
 	"flask-on-fargate/constructs/loggroup"
 	"flask-on-fargate/constructs/repository"
+	"flask-on-fargate/internal/nag"
 	"flask-on-fargate/internal/platform"
 	"flask-on-fargate/internal/policy"
 )
@@ -159,6 +160,9 @@ func newTask(scope constructs.Construct, props Props, logs awslogs.ILogGroup, sq
 		})
 	}
 	mysql.AddContainerDependencies(&awsecs.ContainerDependency{Container: fetch, Condition: awsecs.ContainerDependencyCondition_SUCCESS})
+	nag.Accept(task, nag.Finding{Rule: "AwsSolutions-ECS2", Reason: "The variables are names and addresses of this stack's resources, and no " +
+		"secret: user and password come from Secrets Manager."})
+	policy.Explain(task.ExecutionRole(), repository.AllowLogin())
 	return task
 }
 
@@ -176,23 +180,57 @@ func newProvider(scope constructs.Construct, props Props, task awsecs.FargateTas
 		})
 	}
 	frameworkLogs := loggroup.New(scope, "ProviderLogs", loggroup.Props{RetentionDays: props.LogRetentionDays})
-	return customresources.NewProvider(scope, jsii.String("Provider"), &customresources.ProviderProps{
-		OnEventHandler:                   handler("OnEvent", "onEvent", "Starts the schema task", startPermissions(props, task)),
-		IsCompleteHandler:                handler("IsComplete", "isComplete", "Waits for the schema task", waitPermissions(props, logs)),
+	start := handler("OnEvent", "onEvent", "Starts the schema task", startPermissions(props, task))
+	wait := handler("IsComplete", "isComplete", "Waits for the schema task", waitPermissions(props, logs))
+	startRole := policy.NewOpenRole(scope, "ProviderOnEventRole", function.Service, function.AllowLogs(frameworkLogs))
+	waitRole := policy.NewOpenRole(scope, "ProviderIsCompleteRole", function.Service, function.AllowLogs(frameworkLogs))
+	provider := customresources.NewProvider(scope, jsii.String("Provider"), &customresources.ProviderProps{
+		OnEventHandler:                   start,
+		IsCompleteHandler:                wait,
 		QueryInterval:                    seconds(pollInterval),
 		TotalTimeout:                     seconds(totalTimeout),
 		LogGroup:                         frameworkLogs,
-		FrameworkOnEventRole:             policy.NewOpenRole(scope, "ProviderOnEventRole", function.Service, function.AllowLogs(frameworkLogs)),
-		FrameworkCompleteAndTimeoutRole:  policy.NewOpenRole(scope, "ProviderIsCompleteRole", function.Service, function.AllowLogs(frameworkLogs)),
+		FrameworkOnEventRole:             startRole,
+		FrameworkCompleteAndTimeoutRole:  waitRole,
 		DisableWaiterStateMachineLogging: jsii.Bool(true),
 	})
+	handlers := versions("a version of a function of this project: the library's framework asks for them beside the function itself", start, wait)
+	policy.Explain(startRole, handlers)
+	policy.Explain(waitRole, handlers)
+	explainWaiter(provider)
+	return provider
+}
+
+// versions explains what the library's grantInvoke adds for each function.
+func versions(reason string, functions ...awslambda.IFunction) policy.Statement {
+	var arns []*string
+	for _, f := range functions {
+		arns = append(arns, jsii.String(*f.FunctionArn()+":*"))
+	}
+	return policy.Allow("lambda:InvokeFunction").On(arns...).Because(reason)
+}
+
+// explainWaiter says why the library's state machine, which calls the framework's functions until the task has ended, is as it is.
+func explainWaiter(provider customresources.Provider) {
+	child := func(parent constructs.IConstruct, id string) constructs.IConstruct {
+		return parent.Node().FindChild(jsii.String(id))
+	}
+	waiter := child(provider, "waiter-state-machine")
+	nag.Accept(waiter,
+		nag.Finding{Rule: "AwsSolutions-SF1", Reason: "It only repeats a poll, whose function logs. Its own logging needs eight actions of " +
+			"CloudWatch Logs on every resource, some of which change the policies of other log groups."},
+		nag.Finding{Rule: "AwsSolutions-SF2", Reason: "It only repeats a poll of one function. Traces cost, need actions on every resource, and " +
+			"would show what the function's log says."})
+	policy.Explain(child(waiter, "Role"), versions("a version of a function of the library's own framework",
+		child(provider, "framework-isComplete").(awslambda.Function), child(provider, "framework-onTimeout").(awslambda.Function)))
 }
 
 // startPermissions covers every revision of the task's family: a rollback starts an older one.
 func startPermissions(props Props, task awsecs.FargateTaskDefinition) []policy.Statement {
 	family := ecsARN(task, "task-definition", props.Family+":*")
 	return []policy.Statement{
-		policy.Allow("ecs:RunTask").On(family).If("ArnEquals", "ecs:cluster", *props.Cluster.ClusterArn()),
+		policy.Allow("ecs:RunTask").On(family).If("ArnEquals", "ecs:cluster", *props.Cluster.ClusterArn()).
+			Because("every revision of the schema task's own family: a rollback starts an older one"),
 		policy.Allow("iam:PassRole").On(task.TaskRole().RoleArn(), task.ObtainExecutionRole().RoleArn()).
 			If("StringEquals", "iam:PassedToService", "ecs-tasks.amazonaws.com"),
 	}
@@ -201,7 +239,8 @@ func startPermissions(props Props, task awsecs.FargateTaskDefinition) []policy.S
 func waitPermissions(props Props, logs awslogs.ILogGroup) []policy.Statement {
 	tasks := ecsARN(logs, "task", *props.Cluster.ClusterName()+"/*")
 	return []policy.Statement{
-		policy.Allow("ecs:DescribeTasks", "ecs:StopTask").On(tasks).If("ArnEquals", "ecs:cluster", *props.Cluster.ClusterArn()),
+		policy.Allow("ecs:DescribeTasks", "ecs:StopTask").On(tasks).If("ArnEquals", "ecs:cluster", *props.Cluster.ClusterArn()).
+			Because("the tasks of the environment's own cluster, whose ids ECS makes"),
 		policy.Allow("logs:GetLogEvents").On(logs.LogGroupArn()),
 	}
 }

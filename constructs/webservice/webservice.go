@@ -2,6 +2,7 @@
 package webservice
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -15,6 +16,8 @@ import (
 	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
 
+	"flask-on-fargate/constructs/repository"
+	"flask-on-fargate/internal/nag"
 	"flask-on-fargate/internal/platform"
 	"flask-on-fargate/internal/policy"
 )
@@ -117,11 +120,28 @@ func New(scope constructs.Construct, id string, props Props) *WebService {
 	setDeploymentSafety(pattern.Service())
 	// The pattern waits for the task role only: without the execution role's policy the first task cannot pull its image.
 	pattern.Service().Node().AddDependency(task.ExecutionRole())
-	return &WebService{
+	this := &WebService{
 		Service:      pattern.Service(),
 		TaskRoles:    []awsiam.IRole{task.ExecutionRole(), task.TaskRole()},
 		LoadBalancer: pattern.LoadBalancer(),
 	}
+	this.acceptFindings(task, props)
+	return this
+}
+
+// acceptFindings says why what a security review asks about is right here, and what the statements are for that the library
+// has added to the roles.
+func (w *WebService) acceptFindings(task awsecs.FargateTaskDefinition, props Props) {
+	nag.Accept(w.LoadBalancer, nag.Finding{Rule: "AwsSolutions-ELB2", Reason: "Access logs need a bucket of their own that grows with every " +
+		"request, and hold the addresses of the application's visitors. The application logs its requests itself."})
+	nag.Accept(w.LoadBalancer.Node().FindChild(jsii.String("SecurityGroup")), nag.Finding{Rule: "AwsSolutions-EC23", Reason: "This is the " +
+		"public entrance of a web application: port 80 of the load balancer, and nothing else, is open to everyone."})
+	nag.Accept(task, nag.Finding{Rule: "AwsSolutions-ECS2", Reason: "The variables are names, addresses and what service.environment sets; " +
+		"secrets come from Secrets Manager (service.secrets)."})
+	execution, own := w.TaskRoles[0], w.TaskRoles[1]
+	policy.Explain(execution, repository.AllowLogin())
+	policy.Explain(own, append(slices.Clone(props.Permissions),
+		policy.Allow("ssmmessages:CreateControlChannel", "ssmmessages:CreateDataChannel", "ssmmessages:OpenControlChannel", "ssmmessages:OpenDataChannel").OnAll())...)
 }
 
 func newTaskDefinition(scope constructs.Construct, props Props) awsecs.FargateTaskDefinition {

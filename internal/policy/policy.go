@@ -6,6 +6,8 @@ import (
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsiam"
 	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
+
+	"flask-on-fargate/internal/nag"
 )
 
 // Statement allows actions on resources. Begin with [Allow].
@@ -13,6 +15,7 @@ type Statement struct {
 	actions    []string
 	resources  []string
 	conditions map[string]any
+	reason     string
 }
 
 // Allow begins a statement that allows actions; [Statement.On] completes it.
@@ -30,7 +33,14 @@ func (s Statement) On(arns ...*string) Statement {
 
 // OnAll allows actions that have no resource-level permission.
 func (s Statement) OnAll() Statement {
-	return s.On(jsii.String("*"))
+	return s.On(jsii.String("*")).Because("IAM has no resource-level permission for this")
+}
+
+// Because says why the wildcards in the actions and resources are no wider than needed. Each wildcard needs a reason: a
+// test says where one is missing.
+func (s Statement) Because(reason string) Statement {
+	s.reason = reason
+	return s
 }
 
 // If restricts the statement by one condition: an operator, as in StringEquals, a condition key and its value.
@@ -61,8 +71,8 @@ func Document(statements ...Statement) awsiam.PolicyDocument {
 	return awsiam.PolicyDocument_FromJson(map[string]any{"Version": "2012-10-17", "Statement": list})
 }
 
-// NewRole defines a role that service assumes and that may do what the statements allow. They are part of the role:
-// whatever waits for the role waits for them too. The library cannot add to it.
+// NewRole defines a role that service assumes and that may do what the statements allow, with their reasons. They are part
+// of the role: whatever waits for the role waits for them too. The library cannot add to it.
 func NewRole(scope constructs.Construct, id, service string, statements ...Statement) awsiam.IRole {
 	return newRole(scope, id, service, statements).WithoutPolicyUpdates(nil)
 }
@@ -73,8 +83,16 @@ func NewOpenRole(scope constructs.Construct, id, service string, statements ...S
 }
 
 func newRole(scope constructs.Construct, id, service string, statements []Statement) awsiam.Role {
-	return awsiam.NewRole(scope, jsii.String(id), &awsiam.RoleProps{
+	role := awsiam.NewRole(scope, jsii.String(id), &awsiam.RoleProps{
 		AssumedBy:      awsiam.NewServicePrincipal(jsii.String(service), nil),
 		InlinePolicies: &map[string]awsiam.PolicyDocument{"Permissions": Document(statements...)},
 	})
+	nag.Accept(role, wildcards(role, statements)...)
+	return role
+}
+
+// Explain records the reasons of statements that stand in the default policy of a role, where the library gathers what is
+// added to the role, also by itself. Call it once for a role, when the policy is there.
+func Explain(role constructs.IConstruct, statements ...Statement) {
+	nag.Accept(role.Node().FindChild(jsii.String("DefaultPolicy")), wildcards(role, statements)...)
 }
