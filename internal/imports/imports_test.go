@@ -18,6 +18,9 @@ const module = "flask-on-fargate"
 // cdk are the modules of the CDK in Go: importing any package of theirs costs minutes of compiling and starts Node.js.
 var cdk = []string{"github.com/aws/aws-cdk-go", "github.com/aws/constructs-go", "github.com/aws/jsii-runtime-go"}
 
+// cdkNag only tests import: loading it costs every synth time.
+const cdkNag = "github.com/cdklabs/cdk-nag-go"
+
 // forbidden maps each part of this module to the packages and modules that nothing below it may depend on, directly
 // or through others. What is below node_modules is not ours.
 var forbidden = map[string][]string{
@@ -27,11 +30,13 @@ var forbidden = map[string][]string{
 	module + "/constructs": {module + "/stacks"},
 	module + "/local":      append([]string{module + "/stacks", module + "/constructs"}, cdk...),
 	module + "/internal":   {module + "/stacks", module + "/constructs"},
+	module:                 {cdkNag},
 }
 
 type goPackage struct {
-	ImportPath string
-	Deps       []string // all packages that it depends on, directly or not
+	ImportPath   string
+	Deps         []string // all packages that it depends on, directly or not
+	XTestImports []string // what its tests in a package of their own import; not in Deps
 }
 
 // within reports whether the package or module at path is root or below it.
@@ -65,8 +70,8 @@ func violations(packages []goPackage) []string {
 
 func list(t *testing.T) []goPackage {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Deps",
-		"./cmd/...", "./config/...", "./functions/...", "./constructs/...", "./stacks/...", "./internal/...", "./local/...")
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Deps,XTestImports",
+		".", "./cmd/...", "./config/...", "./functions/...", "./constructs/...", "./stacks/...", "./internal/...", "./local/...")
 	cmd.Dir = "../.."
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -103,6 +108,11 @@ func TestPackagesDependOnlyOnWhatTheyMay(t *testing.T) {
 			t.Errorf("%s/stacks does not depend on %s: correct the list of the CDK's modules", module, root)
 		}
 	}
+	if !slices.ContainsFunc(packages, func(p goPackage) bool {
+		return slices.ContainsFunc(p.XTestImports, func(path string) bool { return within(path, cdkNag) })
+	}) {
+		t.Errorf("no test imports %s: correct its name", cdkNag)
+	}
 }
 
 func TestViolationsAreFound(t *testing.T) {
@@ -117,13 +127,14 @@ func TestViolationsAreFound(t *testing.T) {
 		"a construct uses a stack":         {"constructs/network", []string{module + "/stacks"}, true},
 		"internal uses a construct":        {"internal/removal", []string{module + "/constructs/network"}, true},
 		"a command uses a construct":       {"cmd/infra", []string{module + "/constructs/network"}, true},
+		"a stack uses cdk-nag":             {"stacks", []string{cdkNag + "/cdknag/v2"}, true},
 		"a construct uses the CDK":         {"constructs/network", []string{"github.com/aws/aws-cdk-go/awscdk/v2", module + "/internal/removal"}, false},
 		"a stack uses a construct":         {"stacks", []string{module + "/constructs/network", module + "/config"}, false},
 		"a name that only begins the same": {"configuration", []string{"github.com/aws/aws-cdk-go/awscdk/v2"}, false},
 		"config uses an AWS SDK":           {"config", []string{"github.com/aws/aws-sdk-go-v2/aws"}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			found := violations([]goPackage{{module + "/" + test.pkg, test.deps}})
+			found := violations([]goPackage{{ImportPath: module + "/" + test.pkg, Deps: test.deps}})
 			if (len(found) > 0) != test.bad {
 				t.Errorf("found %q, want a violation: %v", found, test.bad)
 			}
