@@ -71,7 +71,7 @@ fuzz: ## Fuzz the configuration's loader and the decoding of every handler's eve
 
 .PHONY: validate
 validate: app ## Validate every environment's templates with AWS's rules, in full
-	go test -tags=validate -run TestValidation -count=1 -v .
+	go test -tags=validate -run "TestValidation|TestAStaleAcknowledgement" -count=1 -v .
 
 .PHONY: schema-test
 schema-test: app mariadb ## Apply the schema to real MariaDB servers by the very command of the task

@@ -4,9 +4,11 @@ package main_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -37,9 +39,7 @@ func TestValidationFindsNothingInAnyEnvironment(t *testing.T) {
 			if validated.code != 0 {
 				t.Fatalf("cdk synth ended with %d:\n%s", validated.code, validated.stderr)
 			}
-			if findings := findings(t, filepath.Join(dir, "cdk.out", report)); len(findings) > 0 {
-				t.Errorf("findings: %v", findings)
-			}
+			expectClean(t, filepath.Join(dir, "cdk.out"))
 			before := files(t, filepath.Join(dir, "cdk.out"))
 
 			again := cdk(t, dir, "synth", "--quiet", "--context", "env="+env)
@@ -69,8 +69,8 @@ func TestValidationFindsNothingInTheDelivery(t *testing.T) {
 		if run.code != 0 || strings.Contains(run.stderr, "Validating") != validates {
 			t.Fatalf("cdk synth ended with %d, and it should have validated: %t\n%s", run.code, validates, run.stderr)
 		}
-		if findings := findings(t, filepath.Join(dir, "cdk.out", report)); validates && len(findings) > 0 {
-			t.Errorf("findings: %v", findings)
+		if validates {
+			expectClean(t, filepath.Join(dir, "cdk.out"))
 		}
 	}
 	edit(t, filepath.Join(dir, "config", "delivery.yaml"), func(s string) string {
@@ -142,28 +142,120 @@ func buildWithFault(t *testing.T, dir string) {
 	}
 }
 
-// findings are the rules of AWS that a validation report says are broken. The application's own annotations are none.
-func findings(t *testing.T, file string) []string {
+// expectClean fails for each rule of AWS, error or warning, that an assembly breaks and does not acknowledge, and for each that
+// it acknowledges and does not break. So it also fails if a stage of the delivery is not validated.
+func expectClean(t *testing.T, assembly string) {
 	t.Helper()
+	v := readValidation(t, assembly)
+	for _, finding := range v.open {
+		t.Errorf("%s\nMend it, or acknowledge it beside its construct with a reason: awscdk.Validations_Of(construct).Acknowledge", finding)
+	}
+	for _, stale := range v.stale() {
+		t.Errorf("%s: %s is acknowledged, but nothing breaks it: remove the acknowledgement", stale.path, stale.rule)
+	}
+	t.Logf("%d broken rules acknowledged", len(v.found))
+}
+
+// validation is what the library's validation says of an assembly.
+type validation struct {
+	open         []string     // rules that are broken
+	found        []brokenRule // those that are acknowledged, at the resource
+	acknowledged []brokenRule // what the constructs acknowledge, for themselves and what is below them
+}
+
+type brokenRule struct{ rule, path string }
+
+func (v validation) stale() []brokenRule {
+	return slices.DeleteFunc(slices.Clone(v.acknowledged), func(a brokenRule) bool {
+		return slices.ContainsFunc(v.found, func(f brokenRule) bool {
+			return f.rule == a.rule && (f.path == a.path || strings.HasPrefix(f.path, a.path+"/"))
+		})
+	})
+}
+
+// ofTheLibrary is what the library acknowledges itself, on each stack whose zones it is asked for.
+const ofTheLibrary = "CloudFormation-Validate::W3010"
+
+func readValidation(t *testing.T, assembly string) validation {
+	t.Helper()
+	type finding struct {
+		RuleName, Severity, Description string
+		AcknowledgedID                  string
+		ViolatingConstructs             []struct{ ConstructPath string }
+	}
 	var content struct {
 		PluginReports []struct {
-			PluginName string
-			Violations []struct{ RuleName string }
+			PluginName                       string
+			Violations, SuppressedViolations []finding
 		}
 	}
-	if err := json.Unmarshal([]byte(readOne(t, file)), &content); err != nil {
+	if err := json.Unmarshal([]byte(readOne(t, filepath.Join(assembly, report))), &content); err != nil {
 		t.Fatal(err)
 	}
-	if len(content.PluginReports) == 0 {
-		t.Fatalf("%s reports no validation at all", file)
-	}
-	var rules []string
+	var v validation
+	ran := false
 	for _, plugin := range content.PluginReports {
-		for _, violation := range plugin.Violations {
-			if plugin.PluginName != "Construct Annotations" {
-				rules = append(rules, violation.RuleName)
+		if plugin.PluginName == "Construct Annotations" { // the application's own
+			continue
+		}
+		ran = true
+		for _, f := range plugin.Violations {
+			v.open = append(v.open, fmt.Sprintf("%s %s at %v: %s", f.Severity, f.RuleName, f.ViolatingConstructs, f.Description))
+		}
+		for _, f := range plugin.SuppressedViolations {
+			for _, construct := range f.ViolatingConstructs {
+				v.found = append(v.found, brokenRule{f.AcknowledgedID, construct.ConstructPath})
 			}
 		}
 	}
-	return rules
+	if !ran {
+		t.Fatalf("%s reports no validation at all", assembly)
+	}
+	for name, body := range files(t, assembly) {
+		if !strings.HasSuffix(name, ".metadata.json") {
+			continue
+		}
+		var constructs map[string][]struct {
+			Type string
+			Data json.RawMessage
+		}
+		if err := json.Unmarshal([]byte(body), &constructs); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		for path, entries := range constructs {
+			for _, entry := range entries {
+				var reasons map[string]string
+				if entry.Type != "aws:cdk:acknowledged-rules" {
+					continue
+				}
+				if err := json.Unmarshal(entry.Data, &reasons); err != nil {
+					t.Fatalf("%s: %v", name, err)
+				}
+				for id := range reasons {
+					if id != ofTheLibrary {
+						v.acknowledged = append(v.acknowledged, brokenRule{id, strings.TrimPrefix(path, "/")})
+					}
+				}
+			}
+		}
+	}
+	return v
+}
+
+func TestAStaleAcknowledgementIsFound(t *testing.T) {
+	dir := t.TempDir()
+	for name, body := range map[string]string{
+		report: `{"pluginReports": [{"pluginName": "CloudFormation Validate", "violations": [],
+			"suppressedViolations": [{"acknowledgedId": "A::E1", "acknowledgedAt": "prod/Data/Database",
+				"violatingConstructs": [{"constructPath": "dev/Data/Database/Resource"}, {"constructPath": "prod/Data/Database/Resource"}]}]}]}`,
+		"data.metadata.json": `{"/dev/Data/Database": [{"type": "aws:cdk:acknowledged-rules", "data": {"A::E1": "why"}}, {"type": "aws:cdk:path", "data": 1}],
+			"/dev/Data/Bucket": [{"type": "aws:cdk:acknowledged-rules", "data": {"A::E1": "why"}}]}`,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(body), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if stale := readValidation(t, dir).stale(); len(stale) != 1 || stale[0] != (brokenRule{"A::E1", "dev/Data/Bucket"}) {
+		t.Errorf("stale: %q", stale)
+	}
 }
