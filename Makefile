@@ -54,7 +54,7 @@ test: app templatediff ## Run every test that needs no server
 .PHONY: check
 check: app ## Check formatting, vet with every build tag, and that go.mod is in step
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "run gofmt -w on: $$unformatted"; exit 1; }
-	go vet -tags=validate,schematest,bench ./...
+	go vet -tags=validate,lint,schematest,bench ./...
 	go -C sql/enginetest vet ./...
 	go mod tidy -diff
 	go -C sql/enginetest mod tidy -diff
@@ -72,6 +72,17 @@ fuzz: ## Fuzz the configuration's loader and the decoding of every handler's eve
 .PHONY: validate
 validate: app ## Validate every environment's templates with AWS's rules, in full
 	go test -tags=validate -run "TestValidation|TestAStaleAcknowledgement" -count=1 -v .
+
+.PHONY: lint-templates
+lint-templates: app .local/lint/.installed ## Ask cfn-lint for a second opinion on every template
+	CDK_VALIDATION=false go test -tags=lint -run Lint -count=1 -v ./stacks
+
+.local/lint/.installed: lint/requirements.txt
+	$(need-python)
+	@echo 'Installing cfn-lint into .local/lint (about 10 s)' >&2
+	@rm -rf .local/lint && python3 -m venv .local/lint
+	@.local/lint/bin/pip install --quiet --disable-pip-version-check --require-hashes -r lint/requirements.txt
+	@touch $@
 
 .PHONY: schema-test
 schema-test: app mariadb ## Apply the schema to real MariaDB servers by the very command of the task
@@ -125,12 +136,16 @@ local-faults: local-tools bin/local-image ## Kill, stop and refuse what a deploy
 local-tools: app mariadb .local/venv/.installed local/node_modules/.package-lock.json
 
 # Python's own word for a missing venv module names the package for Debian only.
+define need-python
+@command -v python3 >/dev/null || { echo 'python3 is missing: install Python 3.11 or newer' >&2; exit 1; }
+@python3 -c 'import sys; sys.version_info >= (3, 11) or sys.exit("python3 is Python %d.%d: this needs 3.11 or newer, first in PATH" % sys.version_info[:2])'
+@python3 -c 'import ensurepip, venv' 2>/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo 'Installing python3-venv from the system'"'"'s packages' >&2 && apt-get update -qq && apt-get install -y -qq --no-install-recommends python3-venv >/dev/null; } || \
+		{ echo 'python3 has no venv module: install it, on Debian and Ubuntu by `apt-get install python3-venv` as root' >&2; exit 1; }
+endef
+
 .local/venv/.installed: local/requirements.txt
 	@[ "$$(uname -s)" = Linux ] || { echo 'The local target runs on Linux only, because containers are processes of this machine: use a Linux machine or a virtual one' >&2; exit 1; }
-	@command -v python3 >/dev/null || { echo 'python3 is missing: install Python 3.11 or newer' >&2; exit 1; }
-	@python3 -c 'import sys; sys.version_info >= (3, 11) or sys.exit("python3 is Python %d.%d: the local target needs 3.11 or newer, first in PATH" % sys.version_info[:2])'
-	@python3 -c 'import ensurepip, venv' 2>/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo 'Installing python3-venv from the system'"'"'s packages' >&2 && apt-get update -qq && apt-get install -y -qq --no-install-recommends python3-venv >/dev/null; } || \
-		{ echo 'python3 has no venv module: install it, on Debian and Ubuntu by `apt-get install python3-venv` as root' >&2; exit 1; }
+	$(need-python)
 	@echo 'Installing the emulator into .local/venv (about 10 s)' >&2
 	@rm -rf .local/venv && python3 -m venv .local/venv
 	@.local/venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r local/requirements.txt
