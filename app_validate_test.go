@@ -153,7 +153,7 @@ func expectClean(t *testing.T, assembly string) {
 	for _, stale := range v.stale() {
 		t.Errorf("%s: %s is acknowledged, but nothing breaks it: remove the acknowledgement", stale.path, stale.rule)
 	}
-	t.Logf("%d broken rules acknowledged", len(v.found))
+	t.Logf("figure: %d broken rules acknowledged", len(v.found))
 }
 
 // validation is what the library's validation says of an assembly.

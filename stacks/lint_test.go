@@ -62,7 +62,7 @@ func TestLintFindsNothingThatIsNotAccepted(t *testing.T) {
 	for _, count := range l.kinds {
 		everywhere += count
 	}
-	t.Logf("%d templates, %d findings accepted beside their construct, %d by the table", len(templates), len(l.accepted), everywhere)
+	t.Logf("figure: cfn-lint: %d templates, %d findings accepted beside their construct, %d by the table", len(templates), len(l.accepted), everywhere)
 }
 
 func TestAFindingOfLintIsNoticed(t *testing.T) {
