@@ -22,7 +22,10 @@ const (
 type buildspec struct {
 	Version string
 	Env     struct{ Shell string }
-	Phases  map[string]struct{ Commands []string }
+	Phases  map[string]struct {
+		OnFailure string `yaml:"on-failure"`
+		Commands  []string
+	}
 
 	Artifacts struct{ Files []string }
 }
@@ -246,6 +249,9 @@ func TestBuildspecSaysWhatCodeBuildReads(t *testing.T) {
 	spec := readBuildspec(t)
 	if spec.Version != "0.2" || spec.Env.Shell != "bash" {
 		t.Errorf("version %s and shell %s, want 0.2 and bash", spec.Version, spec.Env.Shell)
+	}
+	if got := spec.Phases["build"].OnFailure; got != "ABORT" {
+		t.Errorf("after a failed build CodeBuild does %q, want ABORT: the next phases would go on without an image", got)
 	}
 	if diff := cmp.Diff([]string{"imagedefinitions.json"}, spec.Artifacts.Files); diff != "" {
 		t.Errorf("artifacts (-want +got)\n%s", diff)

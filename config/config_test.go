@@ -119,6 +119,19 @@ func span(from, to, by int) []int {
 	return numbers
 }
 
+func TestParseAcceptsTheRetentionsOfCloudWatchLogs(t *testing.T) {
+	// https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
+	allowed := []int{1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653}
+	for _, days := range allowed {
+		for _, days := range []int{days - 1, days, days + 1} {
+			_, err := Parse("dev.yaml", "dev", fmt.Appendf(nil, "%sservice: {logRetentionDays: %d}\n", requiredKeys, days))
+			if accepted, want := err == nil, slices.Contains(allowed, days); accepted != want {
+				t.Errorf("%d days: accepted is %t, want %t", days, accepted, want)
+			}
+		}
+	}
+}
+
 func TestParseJudgesInstanceClasses(t *testing.T) {
 	for class, want := range map[string]bool{
 		"db.t3.micro": true, "db.t4g.2xlarge": true, "db.m5.large": true, "db.m5d.24xlarge": true, "db.m6gd.xlarge": true, "db.m6idn.32xlarge": true,

@@ -628,6 +628,18 @@ func TestParseReportsValues(t *testing.T) {
 				"    Allowed: the region and a letter, as in us-east-1a.",
 		},
 		{
+			name: "zone with two letters",
+			yaml: requiredKeys + "network: {availabilityZones: [us-east-1a, us-east-1bc]}\n",
+			want: "config/dev.yaml:6:43: network.availabilityZones[1]: \"us-east-1bc\" is no availability zone of us-east-1\n" +
+				"    Allowed: the region and a letter, as in us-east-1a.",
+		},
+		{
+			name: "zone without its region",
+			yaml: requiredKeys + "network: {availabilityZones: [us-east-1a, b]}\n",
+			want: "config/dev.yaml:6:43: network.availabilityZones[1]: \"b\" is no availability zone of us-east-1\n" +
+				"    Allowed: the region and a letter, as in us-east-1a.",
+		},
+		{
 			name: "no NAT gateway",
 			yaml: requiredKeys + "network: {natGateways: 0}\n",
 			want: "config/dev.yaml:6:24: network.natGateways: 0 is not allowed\n" +
