@@ -422,6 +422,13 @@ func TestAnEnvironmentInAnotherAccountAndRegion(t *testing.T) {
 			t.Errorf("%s stays after destroy", path)
 		}
 	}
+	keys := env.all("AWS::KMS::Key")
+	for _, key := range keys {
+		want(t, key, true, "EnableKeyRotation")
+	}
+	if len(keys) != 2 {
+		t.Errorf("%d keys, want one in each region", len(keys))
+	}
 	// The role that deploys in the other account reads the artifacts there.
 	stack := strings.SplitN(env.byPath(t, "Delivery-eu-west-1/Artifacts/Policy/Resource").ID, ".", 2)[0]
 	if policy := text(readable(env.byPath(t, "Delivery-eu-west-1/Artifacts/Policy/Resource").Properties["PolicyDocument"])); stack != "replica" || !strings.Contains(policy, "cdk-hnb659fds-deploy-role-"+otherAccount+"-eu-west-1") {

@@ -227,4 +227,14 @@ func TestAnARM64EnvironmentIsARM64Throughout(t *testing.T) {
 	}
 	want(t, env.one(t, "AWS::CodeBuild::Project"), "ARM_CONTAINER", "Environment", "Type")
 	want(t, seedImage(t, env), "ARM64", "Architecture")
+
+	// What CloudFormation sees of the program must follow it: those of the two architectures differ.
+	versions := map[string]bool{}
+	for _, env := range []environment{env, decode(t, "dev")} {
+		version, _ := seedImage(t, env).Properties["ProgramVersion"].(string)
+		versions[version] = true
+	}
+	if len(versions) != 2 || versions[""] {
+		t.Errorf("the seed image's program has the versions %v for ARM64 and X86_64, want two: a new program would never be pushed", versions)
+	}
 }

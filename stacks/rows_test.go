@@ -46,7 +46,23 @@ func TestNetwork(t *testing.T) {
 				t.Errorf("the %s subnets are in the zones %v, want two", kind, zones)
 			}
 		}
+
+		closed := env.one(t, "Custom::VpcRestrictDefaultSG")
+		want(t, closed, map[string]any{"Fn::GetAtt": []string{vpc.ID, "DefaultSecurityGroup"}}, "DefaultSecurityGroupId")
 	})
+}
+
+func TestTheConfiguredRangeIsSharedByTheSubnets(t *testing.T) {
+	env := decodeTemplates(t, synthesize(t, minimal(func(env *config.Environment) { env.Network.CIDR = "172.20.64.0/20" })))
+	want(t, env.one(t, "AWS::EC2::VPC"), "172.20.64.0/20", "CidrBlock")
+	var ranges []string
+	for _, subnet := range env.all("AWS::EC2::Subnet") {
+		ranges = append(ranges, text(subnet.Properties["CidrBlock"]))
+	}
+	slices.Sort(ranges)
+	if got, want := strings.Join(ranges, " "), `"172.20.64.0/22" "172.20.68.0/22" "172.20.72.0/22" "172.20.76.0/22"`; got != want {
+		t.Errorf("the subnets have the ranges %s, want %s", got, want)
+	}
 }
 
 func TestRoutesLeadPublicSubnetsToTheInternetGatewayAndPrivateOnesToNAT(t *testing.T) {
@@ -85,6 +101,11 @@ func TestRoutesLeadPublicSubnetsToTheInternetGatewayAndPrivateOnesToNAT(t *testi
 		if got := endpoint.Properties["RouteTableIds"].([]any); len(got) != 2 {
 			t.Errorf("the S3 endpoint is in %d route tables, want the two private ones", len(got))
 		}
+		for _, table := range references(endpoint.Properties["RouteTableIds"]) {
+			if !strings.Contains(table, "PrivateSubnet") {
+				t.Errorf("the S3 endpoint is in the route table %s, want private ones only", table)
+			}
+		}
 	})
 }
 
@@ -97,6 +118,9 @@ func TestLoadBalancer(t *testing.T) {
 			if !strings.Contains(subnet, "PublicSubnet") {
 				t.Errorf("the load balancer is in %s, want public subnets", subnet)
 			}
+		}
+		if attributes := text(balancer.Properties["LoadBalancerAttributes"]); !strings.Contains(attributes, `{"Key":"routing.http.drop_invalid_header_fields.enabled","Value":"true"}`) {
+			t.Errorf("header fields that are invalid reach the application: %s", attributes)
 		}
 		listener := env.one(t, "AWS::ElasticLoadBalancingV2::Listener")
 		want(t, listener, 80, "Port")
@@ -113,6 +137,21 @@ func TestLoadBalancer(t *testing.T) {
 			t.Errorf("the deregistration delay is not 20 s: %s", attributes)
 		}
 	})
+}
+
+// The target group's own port is create-only: if it followed the configuration, the listener would lead nowhere for a while.
+func TestAnotherPortAndHealthCheckReachTheService(t *testing.T) {
+	env := decodeTemplates(t, synthesize(t, minimal(func(env *config.Environment) {
+		env.Service.ContainerPort, env.Service.HealthCheckPath, env.Service.HealthCheckCodes = 8080, "/health", "200-399"
+		env.Service.HealthCheckGraceSeconds = 180
+	})))
+	group := env.one(t, "AWS::ElasticLoadBalancingV2::TargetGroup")
+	want(t, group, 5000, "Port")
+	want(t, group, "/health", "HealthCheckPath")
+	want(t, group, "200-399", "Matcher", "HttpCode")
+	want(t, applicationTask(t, env), 8080, "ContainerDefinitions", 0, "PortMappings", 0, "ContainerPort")
+	want(t, env.one(t, "AWS::ECS::Service"), 8080, "LoadBalancers", 0, "ContainerPort")
+	want(t, env.one(t, "AWS::ECS::Service"), 180, "HealthCheckGracePeriodSeconds")
 }
 
 func applicationTask(t *testing.T, env environment) resource {
@@ -194,6 +233,8 @@ func TestService(t *testing.T) {
 		want(t, service, map[string]any{"Ref": env.one(t, "AWS::ECS::Cluster").ID}, "Cluster")
 		want(t, service, cfg.Service.DesiredCount, "DesiredCount")
 		want(t, service, true, "EnableExecuteCommand")
+		// Otherwise a task would need the right to write the logs of sessions.
+		want(t, env.one(t, "AWS::ECS::Cluster"), "NONE", "Configuration", "ExecuteCommandConfiguration", "Logging")
 		want(t, service, "DISABLED", "NetworkConfiguration", "AwsvpcConfiguration", "AssignPublicIp")
 		for _, subnet := range references(at(service.Properties, "NetworkConfiguration", "AwsvpcConfiguration", "Subnets")) {
 			if !strings.Contains(subnet, "PrivateSubnet") {
@@ -429,4 +470,33 @@ func TestEveryFunctionAndBuildHasADeclaredLogGroup(t *testing.T) {
 			t.Error("a role may create log groups")
 		}
 	})
+}
+
+func TestTheCostOfExtendedSupportIsAWarningWithItsRemedy(t *testing.T) {
+	for version, want := range map[string]int{"8.0": 1, "8.4": 0} {
+		found := 0
+		for _, stack := range assemble(t, minimal(func(env *config.Environment) { env.Database.EngineVersion = version })) {
+			for _, message := range *stack.Messages() {
+				said, _ := message.Entry.Data.(string)
+				if strings.Contains(said, "about 146 USD a month") && strings.Contains(said, `set database.engineVersion to "8.4" in config/test.yaml`) {
+					found++
+				}
+			}
+		}
+		if found != want {
+			t.Errorf("MySQL %s: %d warnings of its cost, want %d", version, found, want)
+		}
+	}
+}
+
+func TestStacksWithDataAreProtectedWhereItIsKept(t *testing.T) {
+	for _, retain := range []bool{true, false} {
+		for _, stack := range assemble(t, minimal(func(env *config.Environment) { env.Retain = retain })) {
+			holds := strings.HasSuffix(*stack.StackName(), "-network") || strings.HasSuffix(*stack.StackName(), "-data")
+			got := stack.TerminationProtection() != nil && *stack.TerminationProtection()
+			if want := retain && holds; got != want {
+				t.Errorf("with retain %t the termination protection of %s is %t, want %t", retain, *stack.StackName(), got, want)
+			}
+		}
+	}
 }

@@ -351,3 +351,33 @@ func TestACopyThatFails(t *testing.T) {
 		})
 	}
 }
+
+func TestACopyIsReadBackBeforeItIsDeployed(t *testing.T) {
+	f := newFakeAWS(t)
+	f.push(t, "dev", indexOf(t, "linux/amd64", "linux/arm64"), "live", commitTag)
+	other := indexOf(t, "linux/amd64")
+	f.push(t, "prod", other, "other")
+	manifest, err := other.RawManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	copied := false
+	f.fault = func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.HasSuffix(r.URL.Path, "/flask-prod/manifests/"+commitTag) {
+			return false
+		}
+		if r.Method == http.MethodPut {
+			copied = true
+		}
+		if r.Method != http.MethodGet || !copied {
+			return false
+		}
+		w.Header().Set("Content-Type", "application/vnd.oci.image.index.v1+json")
+		w.Write(manifest)
+		return true
+	}
+	code, _, stderr := f.infra("", "promote", "--from", "dev", "--to", "prod", "--yes")
+	if want := "another image was pushed meanwhile; nothing was deployed"; code != 1 || !strings.Contains(stderr, want) || len(f.ecs["prod"].updates) > 0 {
+		t.Errorf("exit code %d, updates %q, stderr\n%s\nwant in it\n%s", code, f.ecs["prod"].updates, stderr, want)
+	}
+}
