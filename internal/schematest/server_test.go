@@ -37,8 +37,12 @@ type server struct {
 // startServer makes a data directory below dir and starts a server on it, and waits until it answers.
 // With authority its certificate is for localhost and 127.0.0.1; without it the server has no TLS.
 func startServer(ctx context.Context, dir string, ca *authority) (*server, error) {
-	data := filepath.Join(dir, "data")
-	options := []string{"--no-defaults", "--datadir=" + data, "--innodb-log-file-size=8M"}
+	data, temp := filepath.Join(dir, "data"), filepath.Join(dir, "tmp")
+	if err := os.Mkdir(temp, 0o755); err != nil {
+		return nil, err
+	}
+	// A server that starts deletes the temporary tables that it finds, those of another server too.
+	options := []string{"--no-defaults", "--datadir=" + data, "--tmpdir=" + temp, "--innodb-log-file-size=8M"}
 	if os.Geteuid() == 0 {
 		options = append(options, "--user=root")
 	}
