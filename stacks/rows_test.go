@@ -439,20 +439,6 @@ func TestDataIsKeptOrGoesAsConfigured(t *testing.T) {
 	})
 }
 
-// The network and the data refuse to be destroyed where the environment is retained; the CDK CLI sets it before it deploys.
-func TestTerminationProtection(t *testing.T) {
-	for _, name := range shipped {
-		cfg := load(t, name)
-		for _, artifact := range assemble(t, cfg) {
-			holdsData := strings.HasSuffix(*artifact.StackName(), "-network") || strings.HasSuffix(*artifact.StackName(), "-data")
-			protected := artifact.TerminationProtection() != nil && *artifact.TerminationProtection()
-			if protected != (cfg.Retain && holdsData) {
-				t.Errorf("%s has termination protection %v, with retain: %v", *artifact.StackName(), protected, cfg.Retain)
-			}
-		}
-	}
-}
-
 // Whatever writes logs has a declared group: one that it makes for itself stays after destroy.
 func TestEveryFunctionAndBuildHasADeclaredLogGroup(t *testing.T) {
 	forEachShipped(t, func(t *testing.T, env environment, cfg config.Environment) {
