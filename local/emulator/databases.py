@@ -128,7 +128,7 @@ class Server:
         self._command = [
             self._program(settings, "mariadbd"), "--no-defaults",
             f"--datadir={self.folder}/data", "--socket=socket", f"--pid-file={self.folder}/pid", f"--bind-address={self.address}", f"--port={PORT}",
-            "--skip-name-resolve", f"--ssl-cert={certificate}", f"--ssl-key={key}",
+            f"--tmpdir={self.folder}", "--skip-name-resolve", f"--ssl-cert={certificate}", f"--ssl-key={key}",
             *(f"--loose-{name.replace('_', '-')}={value}" for name, value in parameters.items()), *self._as_root(),
         ]
         self.start(f"--init-file={self.folder}/users.sql")
