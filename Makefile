@@ -90,7 +90,7 @@ schema-test: app mariadb ## Apply the schema to real MariaDB servers by the very
 	SCHEMA_TEMPLATE="$$(ls "$(CURDIR)"/cdk.out/devService*.template.json)" go test -tags=schematest -count=1 -parallel=4 ./internal/schematest
 
 .PHONY: mutants
-mutants: app mariadb ## Break the project in every way of mutants/mutants.yaml and show that the tests notice (an hour; ARGS='-only EXPRESSION': some)
+mutants: app mariadb templatediff ## Break the project in every way of mutants/mutants.yaml and show that the tests notice (an hour; ARGS='-only EXPRESSION': some)
 	@CDK_VALIDATION=false go run ./mutants $(ARGS)
 
 .PHONY: mariadb

@@ -59,7 +59,6 @@ func NewDelivery(app awscdk.App, delivery config.Delivery, versions toolchain.Ve
 	buckets := artifactBuckets(app, delivery, b.artifacts)
 	pipeline := pipelines.NewCodePipeline(stack, jsii.String("Pipeline"), &pipelines.CodePipelineProps{
 		PipelineType:                     awscodepipeline.PipelineType_V2,
-		CrossAccountKeys:                 jsii.Bool(crossesAccounts(delivery)),
 		CrossRegionReplicationBuckets:    buckets,
 		UsePipelineRoleForActions:        jsii.Bool(true),
 		Synth:                            synth,
