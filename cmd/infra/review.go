@@ -460,7 +460,7 @@ func schemaOf(p pair, changes []resourceChange) []item {
 		case !equal(before, after):
 			items = append(items, item{Text: fmt.Sprintf("the files of `sql/` change (hash `%.12s` → `%.12s`): those that the database does not have yet are applied before the service is updated", show(before), show(after))})
 		case len(c.Properties) > 0:
-			items = append(items, item{Text: "the schema task runs again, with the same files: it finds nothing to do"})
+			items = append(items, item{Text: "the schema task runs again, with the same files: it applies those that the database does not have"})
 		}
 	}
 	return items
