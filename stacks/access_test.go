@@ -11,68 +11,7 @@ import (
 	"flask-on-fargate/config"
 )
 
-// The whole set of what may reach what, and of what each role of the application may do. One port or action more or
-// less fails.
-
-func TestSecurityGroupsAllowExactly(t *testing.T) {
-	forEachShipped(t, func(t *testing.T, env environment, cfg config.Environment) {
-		names := map[string]string{
-			env.byPath(t, "Service/Web/LB/SecurityGroup/Resource").ID: "balancer",
-			env.byPath(t, "Service/TasksSecurityGroup/Resource").ID:   "tasks",
-			env.byPath(t, "Data/Database/SecurityGroup/Resource").ID:  "database",
-		}
-		wanted := []string{
-			"balancer in from 0.0.0.0/0 tcp 80-80",
-			fmt.Sprintf("balancer out to tasks tcp %d-%d", cfg.Service.ContainerPort, cfg.Service.ContainerPort),
-			"database in from tasks tcp 3306-3306",
-			"database out to 255.255.255.255/32 icmp 252-86", // the library's form of nothing
-			fmt.Sprintf("tasks in from balancer tcp %d-%d", cfg.Service.ContainerPort, cfg.Service.ContainerPort),
-			"tasks out to 0.0.0.0/0 -1 ",
-		}
-		if diff := cmp.Diff(wanted, securityRules(env, names)); diff != "" {
-			t.Errorf("security group rules (-want +got)\n%s", diff)
-		}
-	})
-}
-
-func securityRules(env environment, names map[string]string) []string {
-	var rules []string
-	name := func(group any) string {
-		id := references(group)[0]
-		if names[id] != "" {
-			return names[id]
-		}
-		return id
-	}
-	add := func(group any, direction string, rule map[string]any, peer string) {
-		other, ok := rule["CidrIp"].(string)
-		if !ok {
-			other = name(rule[peer])
-		}
-		ports := ""
-		if rule["FromPort"] != nil {
-			ports = fmt.Sprintf("%v-%v", rule["FromPort"], rule["ToPort"])
-		}
-		rules = append(rules, fmt.Sprintf("%s %s %s %v %s", name(group), direction, other, rule["IpProtocol"], ports))
-	}
-	for _, group := range env.all("AWS::EC2::SecurityGroup") {
-		self := map[string]any{"Ref": group.ID}
-		for _, rule := range list(group.Properties["SecurityGroupIngress"]) {
-			add(self, "in from", rule.(map[string]any), "SourceSecurityGroupId")
-		}
-		for _, rule := range list(group.Properties["SecurityGroupEgress"]) {
-			add(self, "out to", rule.(map[string]any), "DestinationSecurityGroupId")
-		}
-	}
-	for _, rule := range env.all("AWS::EC2::SecurityGroupIngress") {
-		add(rule.Properties["GroupId"], "in from", rule.Properties, "SourceSecurityGroupId")
-	}
-	for _, rule := range env.all("AWS::EC2::SecurityGroupEgress") {
-		add(rule.Properties["GroupId"], "out to", rule.Properties, "DestinationSecurityGroupId")
-	}
-	slices.Sort(rules)
-	return rules
-}
+// The whole set of what each role of the application may do. One action more or less fails.
 
 func TestRolesAllowExactly(t *testing.T) {
 	forEachShipped(t, func(t *testing.T, env environment, cfg config.Environment) {
