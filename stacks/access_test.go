@@ -43,8 +43,18 @@ func TestRolesAllowExactly(t *testing.T) {
 			"ecr:CompleteLayerUpload on " + repository, "ecr:InitiateLayerUpload on " + repository,
 			"ecr:PutImage on " + repository, "ecr:UploadLayerPart on " + repository,
 		}
+		invoke := func(function string) []string {
+			return []string{"lambda:InvokeFunction on ${" + id(function) + ".Arn}", "lambda:InvokeFunction on ${" + id(function) + ".Arn}:*"}
+		}
+		var handlers []string // what the library's provider of the schema needs of both
+		for _, handler := range []string{"OnEvent", "IsComplete"} {
+			function := "Service/SchemaInit/" + handler + "/Function/Resource"
+			handlers = append(append(handlers, invoke(function)...), "lambda:GetFunction on ${"+id(function)+".Arn}")
+		}
+		handlers = append(handlers, writeLogs("Service/SchemaInit/ProviderLogs/Resource")...)
+		defaultGroup := "arn:aws:ec2:" + cfg.Region + ":" + account + ":security-group/${" + env.one(t, "AWS::EC2::VPC").ID + ".DefaultSecurityGroup}"
 
-		for role, wanted := range map[string][]string{
+		roles := map[string][]string{
 			"Service/TaskDefinition/TaskRole": {
 				"s3:DeleteObject on ${" + id("Data/Bucket/Resource") + ".Arn}/*",
 				"s3:GetObject on ${" + id("Data/Bucket/Resource") + ".Arn}/*",
@@ -92,11 +102,32 @@ func TestRolesAllowExactly(t *testing.T) {
 				"s3:GetBucketAcl on " + artifacts, "s3:GetBucketLocation on " + artifacts,
 				"s3:GetObject on " + artifacts + "/*", "s3:GetObjectVersion on " + artifacts + "/*", "s3:PutObject on " + artifacts + "/*",
 			}),
-		} {
-			slices.Sort(wanted)
-			if diff := cmp.Diff(wanted, permissions(env, id(role+"/Resource"))); diff != "" {
-				t.Errorf("%s (-want +got)\n%s", role, diff)
+
+			// The library's own functions.
+			"Network/Custom::VpcRestrictDefaultSGCustomResourceProvider/Role": slices.Concat(writeLogs("Network/Custom::VpcRestrictDefaultSGCustomResourceProvider/Logs/Resource"), []string{
+				"ec2:AuthorizeSecurityGroupEgress on " + defaultGroup, "ec2:AuthorizeSecurityGroupIngress on " + defaultGroup,
+				"ec2:RevokeSecurityGroupEgress on " + defaultGroup, "ec2:RevokeSecurityGroupIngress on " + defaultGroup,
+			}),
+			"Pipeline/Custom::S3AutoDeleteObjectsCustomResourceProvider/Role": writeLogs("Pipeline/Custom::S3AutoDeleteObjectsCustomResourceProvider/Logs/Resource"),
+			"Service/SchemaInit/ProviderOnEventRole": slices.Concat(handlers, []string{
+				"states:StartExecution on ${" + env.one(t, "AWS::StepFunctions::StateMachine").ID + "}",
+			}),
+			"Service/SchemaInit/ProviderIsCompleteRole": handlers,
+			"Service/SchemaInit/Provider/waiter-state-machine/Role": slices.Concat(
+				invoke("Service/SchemaInit/Provider/framework-isComplete/Resource"), invoke("Service/SchemaInit/Provider/framework-onTimeout/Resource")),
+		}
+		if !cfg.Retain {
+			roles["Data/Custom::S3AutoDeleteObjectsCustomResourceProvider/Role"] = writeLogs("Data/Custom::S3AutoDeleteObjectsCustomResourceProvider/Logs/Resource")
+		}
+		for _, role := range env.all("AWS::IAM::Role") {
+			wanted := slices.Sorted(slices.Values(roles[strings.TrimSuffix(pathOf(role), "/Resource")]))
+			if diff := cmp.Diff(wanted, permissions(env, role.ID)); diff != "" {
+				t.Errorf("%s (-want +got)\n%s", pathOf(role), diff)
 			}
+			delete(roles, strings.TrimSuffix(pathOf(role), "/Resource"))
+		}
+		for role := range roles {
+			t.Errorf("there is no role %s", role)
 		}
 	})
 }

@@ -289,7 +289,7 @@ func TestDeliveryRolesAllowExactly(t *testing.T) {
 		"s3:GetBucketAcl on " + artifacts, "s3:GetBucketLocation on " + artifacts,
 		"s3:GetObject on " + artifacts + "/*", "s3:GetObjectVersion on " + artifacts + "/*",
 	}
-	for path, more := range map[string][]string{
+	own := map[string][]string{
 		"Delivery/SmokeRole/Resource":       nil,
 		"Delivery/Guard-dev/Role/Resource":  {"sts:AssumeRole on arn:aws:iam::" + pipelineAccount + ":role/cdk-hnb659fds-lookup-role-" + pipelineAccount + "-us-east-1"},
 		"Delivery/Guard-prod/Role/Resource": {"sts:AssumeRole on arn:aws:iam::" + pipelineAccount + ":role/cdk-hnb659fds-lookup-role-" + pipelineAccount + "-us-east-1"},
@@ -298,12 +298,26 @@ func TestDeliveryRolesAllowExactly(t *testing.T) {
 			"s3:GetBucketAcl on " + cache, "s3:GetBucketLocation on " + cache,
 			"s3:GetObject on " + cache + "/*", "s3:GetObjectVersion on " + cache + "/*", "s3:PutObject on " + cache + "/*",
 		},
-	} {
+	}
+	for path, more := range own {
 		wanted := append(slices.Clone(common), more...)
 		slices.Sort(wanted)
 		if diff := cmp.Diff(wanted, permissions(env, env.byPath(t, path).ID)); diff != "" {
 			t.Errorf("%s (-want +got)\n%s", path, diff)
 		}
+	}
+	ofLibrary := []string{
+		"Delivery/Pipeline/Pipeline/Role/Resource", "Delivery/Pipeline/Assets/FileRole/Resource", "Delivery/Pipeline/UpdatePipeline/SelfMutation/Role/Resource",
+		"Delivery/Custom::S3AutoDeleteObjectsCustomResourceProvider/Role",
+	}
+	for _, role := range env.all("AWS::IAM::Role") {
+		if path := role.Metadata["aws:cdk:path"].(string); own[path] == nil && path != "Delivery/SmokeRole/Resource" && !slices.Contains(ofLibrary, path) {
+			t.Errorf("%s is a role that nobody judged: it may do %q", path, permissions(env, role.ID))
+		}
+	}
+	assume := `sts:AssumeRole on arn:*:iam::` + pipelineAccount + `:role/* if {"ForAnyValue:StringEquals":{"iam:ResourceTag/aws-cdk:bootstrap-role":["image-publishing","file-publishing","deploy"]}}`
+	if got := permissions(env, env.byPath(t, "Delivery/Pipeline/UpdatePipeline/SelfMutation/Role/Resource").ID); !slices.Contains(got, assume) {
+		t.Errorf("self-mutation may do %q, want %s", got, assume)
 	}
 	pipeline := permissions(env, env.byPath(t, "Delivery/Pipeline/Pipeline/Role/Resource").ID)
 	for _, service := range []string{"codeconnections", "codestar-connections"} {
@@ -394,9 +408,15 @@ func crossing(t *testing.T) config.Delivery {
 	})
 }
 
-func TestAnEnvironmentInAnotherAccountAndRegion(t *testing.T) {
+// theCrossing is its pipeline's own stacks: in its region, and the artifacts in the other one.
+func theCrossing(t *testing.T) environment {
+	t.Helper()
 	bodies := deliver(t, crossing(t))
-	env := decodeStacks(t, map[string][]byte{"delivery": bodies["flask-app-delivery"], "replica": bodies["flask-app-delivery-eu-west-1"]}, "delivery", "replica")
+	return decodeStacks(t, map[string][]byte{"delivery": bodies["flask-app-delivery"], "replica": bodies["flask-app-delivery-eu-west-1"]}, "delivery", "replica")
+}
+
+func TestAnEnvironmentInAnotherAccountAndRegion(t *testing.T) {
+	env := theCrossing(t)
 	for _, action := range actions(t, env, "prod") {
 		if at(action, "ActionTypeId", "Provider") != "CloudFormation" {
 			continue

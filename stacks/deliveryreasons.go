@@ -47,7 +47,7 @@ func (b *builds) explain(pipeline pipelines.CodePipeline, artifacts map[string]a
 		logs.On(arn("logs", "log-group:/aws/codebuild/*")).Because(written+"; log groups of the account's builds, to which it can only add"),
 		reports.On(arn("codebuild", "report-group/*")).Because(written+"; reports of the account's builds, to which it can only add"),
 		policy.Allow("codebuild:BatchGetBuilds", "codebuild:StartBuild", "codebuild:StopBuild").OnAll().
-			Because(written+"; its one build runs the commands that the synth wrote to publish assets, and none of them starts a build"),
+			Because(written+"; it could start any build of the account, with commands of its own: but who changes what this build runs, by the synth, can deploy anything already"),
 	)
 	var buckets []*string
 	for _, region := range slices.Sorted(maps.Keys(artifacts)) {

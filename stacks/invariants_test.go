@@ -13,19 +13,40 @@ import (
 // What holds for every environment, whatever its configuration: sweep_test.go asks the same of generated ones.
 
 func TestInvariants(t *testing.T) {
-	for _, name := range shipped {
+	names, err := config.Names("config")
+	if err != nil {
+		t.Fatal(err)
+	}
+	environments := map[string]config.Environment{"four keys": minimal(nil)}
+	for _, name := range names {
+		environments[name] = load(t, name)
+	}
+	var needed []string
+	for name, cfg := range environments {
 		t.Run(name, func(t *testing.T) {
-			cfg := load(t, name)
 			bodies := synthesize(t, cfg)
 			for _, broken := range invariants(t, cfg, bodies) {
 				t.Error(broken)
 			}
-			statements := policyStatements(decodeTemplates(t, bodies))
+			env := decodeTemplates(t, bodies)
+			statements := policyStatements(env)
 			if len(statements) < 40 {
 				t.Errorf("only %d policy statements were found: the walk misses some", len(statements))
 			}
+			_, used := checkPolicies(env, cfg.Project+"-"+cfg.Name, byTheLibrary)
+			needed = append(needed, used...)
 			t.Logf("figure: %d policy statements of %s walked", len(statements), name)
 		})
+	}
+	for action := range onEverything {
+		if !slices.Contains(needed, action) {
+			t.Errorf("no role has %s on * any more: take it from the table", action)
+		}
+	}
+	for _, e := range byTheLibrary {
+		if !slices.Contains(needed, e.reason) {
+			t.Errorf("nothing needs the exception of %s for %s on %s any more", e.holder, e.actions, e.on)
+		}
 	}
 }
 
@@ -33,7 +54,8 @@ func TestInvariants(t *testing.T) {
 func invariants(t *testing.T, cfg config.Environment, bodies map[string][]byte) []string {
 	t.Helper()
 	env := decodeTemplates(t, bodies)
-	broken := slices.Concat(checkPolicies(env, nil), checkSecretReaders(env), checkExposure(env, cfg), checkLifecycle(env, cfg), checkSecrets(env), checkLimits(env, bodies))
+	policies, _ := checkPolicies(env, cfg.Project+"-"+cfg.Name, byTheLibrary)
+	broken := slices.Concat(policies, checkSecretReaders(env), checkExposure(env, cfg), checkLifecycle(env, cfg), checkSecrets(env), checkLimits(env, bodies))
 	if cycle := findCycle(env); cycle != nil {
 		broken = append(broken, fmt.Sprintf("dependency cycle: %v", cycle))
 	}
