@@ -207,7 +207,7 @@ type Pipeline struct {
 	// Paths limits the pushes that start the pipeline to those that change one of these files, where one repository holds
 	// more than the application.
 	//
-	// Allowed: 1 to 8 glob patterns of at most 255 characters, as in app/**.
+	// Allowed: 1 to 8 different glob patterns of at most 255 characters, as in app/**.
 	Paths []string `yaml:"paths,omitempty" jsonschema:"minItems=1,maxItems=8,uniqueItems=true"`
 	// ConnectionArn is an existing CodeConnections connection to GitHub. Without it the project makes one, whose handshake is to be
 	// completed in the console once.

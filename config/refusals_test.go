@@ -487,13 +487,13 @@ func TestParseReportsValues(t *testing.T) {
 			name: "no paths",
 			yaml: requiredKeys + "pipeline: {paths: []}\n",
 			want: "config/dev.yaml:6:19: pipeline.paths: [] is not allowed\n" +
-				"    Allowed: 1 to 8 glob patterns of at most 255 characters, as in app/**.",
+				"    Allowed: 1 to 8 different glob patterns of at most 255 characters, as in app/**.",
 		},
 		{
 			name: "a path that is too long",
 			yaml: requiredKeys + "pipeline: {paths: [" + strings.Repeat("a", 256) + "]}\n",
 			want: "config/dev.yaml:6:20: pipeline.paths[0]: the pattern has 256 characters\n" +
-				"    Allowed: 1 to 8 glob patterns of at most 255 characters, as in app/**.",
+				"    Allowed: 1 to 8 different glob patterns of at most 255 characters, as in app/**.",
 		},
 		{
 			name: "connection of a host that is none",

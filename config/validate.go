@@ -117,7 +117,7 @@ func (p Pipeline) validate(r *report) {
 	for i, path := range p.Paths {
 		if length := utf8.RuneCountInString(path); length < 1 || length > maxPath {
 			r.fault(join("pipeline.paths", strconv.Itoa(i)), fmt.Sprintf("the pattern has %d characters", length),
-				"Allowed: 1 to 8 glob patterns of at most 255 characters, as in app/**.")
+				"Allowed: 1 to 8 different glob patterns of at most 255 characters, as in app/**.")
 		}
 	}
 }

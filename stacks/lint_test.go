@@ -41,8 +41,10 @@ func TestLintFindsNothingThatIsNotAccepted(t *testing.T) {
 			continue // the same templates, to the byte
 		}
 		out := filepath.Join(t.TempDir(), strings.ReplaceAll(name, " ", "-"))
+		context := cliContext(t)
+		inPlace(context)
 		app := awscdk.NewApp(&awscdk.AppProps{
-			Outdir: jsii.String(out), Context: cliContext(t), StackTraces: jsii.Bool(false), AnalyticsReporting: jsii.Bool(false),
+			Outdir: jsii.String(out), Context: &context, StackTraces: jsii.Bool(false), AnalyticsReporting: jsii.Bool(false),
 		})
 		reviewed(t)[name](app)
 		app.Synth(nil)

@@ -57,28 +57,39 @@ func minimal(edit func(*config.Environment)) config.Environment {
 }
 
 // assemble returns the stacks of the assembly that env makes.
-func assemble(t *testing.T, env config.Environment) []cxapi.CloudFormationStackArtifact {
+func assemble(t *testing.T, env config.Environment, changes ...func(context map[string]any)) []cxapi.CloudFormationStackArtifact {
 	t.Helper()
-	app := newApp(t)
+	app := newApp(t, changes...)
 	stacks.NewEnvironment(constructs.NewConstruct(app, jsii.String(env.Name)), env)
 	return *app.Synth(nil).StacksRecursively()
 }
 
-func newApp(t *testing.T) awscdk.App {
+func newApp(t *testing.T, changes ...func(context map[string]any)) awscdk.App {
 	t.Helper()
+	context := cliContext(t)
+	for _, change := range changes {
+		change(context)
+	}
 	return awscdk.NewApp(&awscdk.AppProps{
 		Outdir:             jsii.String(t.TempDir()),
-		Context:            cliContext(t),
+		Context:            &context,
 		StackTraces:        jsii.Bool(false),
 		AnalyticsReporting: jsii.Bool(false),
 	})
 }
 
+// inPlace leaves the assets where they are instead of copying them into each assembly, some 50 MB. The templates lack nothing but
+// the metadata that says where the copies are.
+func inPlace(context map[string]any) {
+	context["aws:cdk:disable-asset-staging"] = true
+	context["aws:cdk:enable-asset-metadata"] = false
+}
+
 // synthesize returns the bytes of each stack's template, by the suffix of the stack's name.
-func synthesize(t *testing.T, env config.Environment) map[string][]byte {
+func synthesize(t *testing.T, env config.Environment, changes ...func(context map[string]any)) map[string][]byte {
 	t.Helper()
 	bodies := map[string][]byte{}
-	for _, artifact := range assemble(t, env) {
+	for _, artifact := range assemble(t, env, changes...) {
 		body, err := os.ReadFile(*artifact.TemplateFullPath())
 		if err != nil {
 			t.Fatal(err)
@@ -89,7 +100,7 @@ func synthesize(t *testing.T, env config.Environment) map[string][]byte {
 }
 
 // cliContext is the context with which the CDK CLI runs the application: what cdk.json holds, and what the CLI adds.
-func cliContext(t *testing.T) *map[string]any {
+func cliContext(t *testing.T) map[string]any {
 	t.Helper()
 	body, err := os.ReadFile("cdk.json")
 	if err != nil {
@@ -104,7 +115,7 @@ func cliContext(t *testing.T) *map[string]any {
 	file.Context["aws:cdk:enable-path-metadata"] = true
 	file.Context["aws:cdk:enable-asset-metadata"] = true
 	file.Context["aws:cdk:disable-creation-stack-traces"] = true
-	return &file.Context
+	return file.Context
 }
 
 // resource is a resource of any of an environment's stacks. Its references name the stack too: data.Bucket83908E77.
@@ -129,7 +140,7 @@ var decoded = map[string]environment{}
 func decode(t *testing.T, name string) environment {
 	t.Helper()
 	if _, ok := decoded[name]; !ok {
-		decoded[name] = decodeTemplates(t, synthesize(t, load(t, name)))
+		decoded[name] = decodeTemplates(t, synthesize(t, load(t, name), inPlace))
 	}
 	return decoded[name]
 }
