@@ -187,22 +187,44 @@ func canonical(value any) any {
 	return value
 }
 
+// shown is how many characters of a value are written.
+const shown = 160
+
 // show writes a value of a template in short.
-func show(value any) string {
-	const most = 160
+func show(value any) string { return shorten([]rune(textOf(value))) }
+
+// showBoth writes two values in short, from a little before the place where they begin to differ if one of them is long.
+func showBoth(a, b any) (string, string) {
+	const before = 40
+	from, to := []rune(textOf(a)), []rune(textOf(b))
+	same := 0
+	for same < min(len(from), len(to)) && from[same] == to[same] {
+		same++
+	}
+	skip := same - before
+	if max(len(from), len(to)) <= shown || skip <= 0 {
+		return shorten(from), shorten(to)
+	}
+	return "…" + shorten(from[skip:]), "…" + shorten(to[skip:])
+}
+
+func textOf(value any) string {
 	if value == nil {
 		return "(none)"
 	}
-	text, isText := value.(string)
-	if !isText {
-		data, err := json.Marshal(value)
-		if err != nil {
-			return fmt.Sprint(value)
-		}
-		text = string(data)
+	if text, ok := value.(string); ok {
+		return text
 	}
-	if runes := []rune(text); len(runes) > most {
-		return string(runes[:most]) + "…"
+	data, err := json.Marshal(value)
+	if err != nil {
+		return fmt.Sprint(value)
 	}
-	return text
+	return string(data)
+}
+
+func shorten(text []rune) string {
+	if len(text) > shown {
+		return string(text[:shown]) + "…"
+	}
+	return string(text)
 }

@@ -211,8 +211,8 @@ func (f finding) brief() string {
 	return text + " (" + f.Rule + ")"
 }
 
-// code makes a text harmless among Markdown's marks for code.
-func code(text string) string { return strings.ReplaceAll(text, "`", "'") }
+// code makes a text harmless among Markdown's marks for code, and in a list: one line.
+func code(text string) string { return strings.NewReplacer("`", "'", "\n", `\n`).Replace(text) }
 
 // describeStack lists what becomes of a stack's resources and outputs.
 func describeStack(p pair, diff templateDiff, changes []resourceChange) (section, error) {
@@ -338,7 +338,8 @@ func leaves(path string, older, newer any) []string {
 			}
 			return
 		}
-		found = append(found, fmt.Sprintf("`%s`: `%s` → `%s`", path, code(show(a)), code(show(b))))
+		was, is := showBoth(a, b)
+		found = append(found, fmt.Sprintf("`%s`: `%s` → `%s`", path, code(was), code(is)))
 	}
 	walk(path, older, newer)
 	if len(found) > most {

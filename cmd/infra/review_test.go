@@ -12,17 +12,20 @@ import (
 )
 
 const (
-	serviceID  = "WebServiceD04B5F3E"
-	taskID     = "TaskDefinitionB36D86D9"
-	taskRoleID = "TaskDefinitionTaskRoleDefaultPolicy282E8624"
-	schemaID   = "SchemaInit766FB62E"
-	albGroupID = "WebLBSecurityGroupAD942A36"
-	taskTrust  = "TaskDefinitionTaskRoleFD40A61D"
-	releaseID  = "ReleaseHandlerFunction1022F433"
+	serviceID    = "WebServiceD04B5F3E"
+	taskID       = "TaskDefinitionB36D86D9"
+	taskRoleID   = "TaskDefinitionTaskRoleDefaultPolicy282E8624"
+	schemaID     = "SchemaInit766FB62E"
+	schemaTaskID = "SchemaInitTask5FE6143A"
+	albGroupID   = "WebLBSecurityGroupAD942A36"
+	taskTrust    = "TaskDefinitionTaskRoleFD40A61D"
+	releaseID    = "ReleaseHandlerFunction1022F433"
 )
 
 // first edits the first item of a list.
-func first(path string, change func(item map[string]any)) edit {
+func first(path string, change func(item map[string]any)) edit { return nth(path, 0, change) }
+
+func nth(path string, n int, change func(item map[string]any)) edit {
 	return func(t *testing.T, resources map[string]any) {
 		t.Helper()
 		in := any(resources)
@@ -34,10 +37,10 @@ func first(path string, change func(item map[string]any)) edit {
 			in = mapping[part]
 		}
 		list, ok := in.([]any)
-		if !ok || len(list) == 0 {
-			t.Fatalf("%s is no list in the golden template", path)
+		if !ok || len(list) <= n {
+			t.Fatalf("%s is no list in the golden template, or too short", path)
 		}
-		change(list[0].(map[string]any))
+		change(list[n].(map[string]any))
 	}
 }
 
@@ -52,6 +55,10 @@ var reviewCases = []struct {
 	}))}},
 	{"more-tasks", map[string][]edit{"service": all(set(serviceID+".Properties.DesiredCount", 4))}},
 	{"schema", map[string][]edit{"service": all(set(schemaID+".Properties.SchemaHash", strings.Repeat("ab", 32)))}},
+	{"schema-script", map[string][]edit{"service": all(nth(schemaTaskID+".Properties.ContainerDefinitions", 1, func(container map[string]any) {
+		command := container["Command"].([]any)
+		command[2] = command[2].(string) + "echo `date`\n\nexit 0\n"
+	}))}},
 	{"larger-database", map[string][]edit{"data": all(set(databaseID+".Properties.DBInstanceClass", "db.m7g.large"),
 		set(databaseID+".Properties.AllocatedStorage", "200"), set(databaseID+".Properties.MultiAZ", false))}},
 	{"database-name", map[string][]edit{"data": all(set(databaseID+".Properties.DBName", "other")), "service": all(
