@@ -434,6 +434,9 @@ func tasksOf(p pair, changes []resourceChange) []item {
 	return items
 }
 
+// runsSchemaTask are the properties, beside the hash of the files, with which functions/schemainit runs its task.
+var runsSchemaTask = []string{"DatabaseResourceId", "EngineVersion"}
+
 // schemaOf says what becomes of the database's schema.
 func schemaOf(p pair, changes []resourceChange) []item {
 	const schemaType, hash = "Custom::SchemaInit", "SchemaHash"
@@ -460,8 +463,10 @@ func schemaOf(p pair, changes []resourceChange) []item {
 			items = append(items, item{Text: "no longer kept by a deployment; the tables stay"})
 		case !equal(before, after):
 			items = append(items, item{Text: fmt.Sprintf("the files of `sql/` change (hash `%.12s` → `%.12s`): those that the database does not have yet are applied before the service is updated", show(before), show(after))})
-		case len(c.Properties) > 0:
+		case slices.ContainsFunc(c.Properties, func(p propertyChange) bool { return slices.Contains(runsSchemaTask, p.Name) }):
 			items = append(items, item{Text: "the schema task runs again, with the same files: it applies those that the database does not have"})
+		case len(c.Properties) > 0:
+			items = append(items, item{Text: "the schema task changes, and does not run: the files and the database are the same"})
 		}
 	}
 	return items

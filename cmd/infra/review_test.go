@@ -55,6 +55,7 @@ var reviewCases = []struct {
 	}))}},
 	{"more-tasks", map[string][]edit{"service": all(set(serviceID+".Properties.DesiredCount", 4))}},
 	{"schema", map[string][]edit{"service": all(set(schemaID+".Properties.SchemaHash", strings.Repeat("ab", 32)))}},
+	{"schema-again", map[string][]edit{"service": all(set(schemaID+".Properties.EngineVersion", "8.0"))}},
 	{"schema-script", map[string][]edit{"service": all(nth(schemaTaskID+".Properties.ContainerDefinitions", 1, func(container map[string]any) {
 		command := container["Command"].([]any)
 		command[2] = command[2].(string) + "echo `date`\n\nexit 0\n"
