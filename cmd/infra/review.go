@@ -384,7 +384,10 @@ func outputs(p pair, lists map[string][]item) {
 
 // startsDeployment are the properties of a service that make ECS replace its tasks when they change.
 // https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_UpdateService.html
-var startsDeployment = []string{"CapacityProviderStrategy", "ForceNewDeployment", "LoadBalancers", "NetworkConfiguration", "PlatformVersion", "TaskDefinition"}
+var startsDeployment = []string{
+	"CapacityProviderStrategy", "ForceNewDeployment", "LoadBalancers", "NetworkConfiguration", "PlatformVersion",
+	"ServiceConnectConfiguration", "ServiceRegistries", "TaskDefinition", "VolumeConfigurations", "VpcLatticeConfigurations",
+}
 
 // tasksOf says what becomes of the tasks of a stack's services.
 func tasksOf(p pair, changes []resourceChange) []item {

@@ -60,6 +60,8 @@ var reviewCases = []struct {
 		command := container["Command"].([]any)
 		command[2] = command[2].(string) + "echo `date`\n\nexit 0\n"
 	}))}},
+	{"service-network", map[string][]edit{"service": all(set(serviceID+".Properties.NetworkConfiguration.AwsvpcConfiguration.AssignPublicIp", "ENABLED"),
+		set(serviceID+".Properties.ServiceConnectConfiguration", map[string]any{"Enabled": true}))}},
 	{"larger-database", map[string][]edit{"data": all(set(databaseID+".Properties.DBInstanceClass", "db.m7g.large"),
 		set(databaseID+".Properties.AllocatedStorage", "200"), set(databaseID+".Properties.MultiAZ", false))}},
 	{"database-name", map[string][]edit{"data": all(set(databaseID+".Properties.DBName", "other")), "service": all(
