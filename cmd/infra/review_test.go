@@ -62,6 +62,7 @@ var reviewCases = []struct {
 	}))}},
 	{"service-network", map[string][]edit{"service": all(set(serviceID+".Properties.NetworkConfiguration.AwsvpcConfiguration.AssignPublicIp", "ENABLED"),
 		set(serviceID+".Properties.ServiceConnectConfiguration", map[string]any{"Enabled": true}))}},
+	{"type", map[string][]edit{"network": all(set(subnetID, map[string]any{"Type": "AWS::EC2::VPC"}))}},
 	{"larger-database", map[string][]edit{"data": all(set(databaseID+".Properties.DBInstanceClass", "db.m7g.large"),
 		set(databaseID+".Properties.AllocatedStorage", "200"), set(databaseID+".Properties.MultiAZ", false))}},
 	{"database-name", map[string][]edit{"data": all(set(databaseID+".Properties.DBName", "other")), "service": all(
