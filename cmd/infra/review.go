@@ -182,9 +182,12 @@ func guardSection(name string, later []stack, changes []resourceChange) (section
 		s.Items = append(s.Items, item{Text: "nothing to judge: the environment is gone from the project, and a deployment leaves its stacks as they are"})
 		return s, nil
 	}
-	env, err := config.Load(configDir, name)
-	if err != nil {
-		return s, err
+	var env config.Environment
+	if name != "" { // the delivery's own stack is in no environment
+		var err error
+		if env, err = config.Load(configDir, name); err != nil {
+			return s, err
+		}
 	}
 	var v verdict
 	v.decide(changes, env.Guard.Allow)

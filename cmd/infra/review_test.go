@@ -143,6 +143,20 @@ func TestReviewOfChanges(t *testing.T) {
 	}
 }
 
+// The delivery has a stack of its own, beside those of the environments.
+func TestReviewOfAStackInNoEnvironment(t *testing.T) {
+	w := guardWorld(t, &fakeStacks{}, "")
+	for dir, resources := range map[string]string{"base": `{"Artifacts": {"Type": "AWS::S3::Bucket"}}`, "cdk.out": `{}`} {
+		put(t, filepath.Join(dir, manifestFile), `{"artifacts": {"Delivery": {"type": "aws:cloudformation:stack", "properties": {"templateFile": "t.json"}}}}`)
+		put(t, filepath.Join(dir, "t.json"), `{"Resources": `+resources+`}`)
+	}
+	var out, problems bytes.Buffer
+	if code := runIn(w, []string{"review", "--base", "base", "--format", "markdown"}, nil, &out, &problems); code != 0 {
+		t.Errorf("exit code %d, stderr %s", code, &problems)
+	}
+	checkText(t, "review/no-environment.md", out.String())
+}
+
 func TestReviewOfEnvironments(t *testing.T) {
 	w := guardWorld(t, &fakeStacks{}, "")
 	shipped, err := os.ReadFile(filepath.Join(root, configDir, "dev.yaml"))
