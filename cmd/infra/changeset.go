@@ -186,8 +186,11 @@ func updatesOf(change types.ResourceChange) map[string]alteration {
 		case types.ChangeSourceResourceAttribute:
 			u.maybe = u.maybe || dynamic
 		}
-		if before, after := d.Target.BeforeValue, d.Target.AfterValue; len(u.causes) == 0 && before != nil && after != nil {
+		if before, after := d.Target.BeforeValue, d.Target.AfterValue; before != nil && after != nil {
 			u.old, u.new = decodeValue(*before), decodeValue(*after)
+		}
+		if len(u.causes) > 0 { // what it refers to says more, in whatever order the details are
+			u.old, u.new = nil, nil
 		}
 		updates[name] = u
 	}

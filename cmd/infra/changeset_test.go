@@ -244,6 +244,43 @@ func TestGuardGivesAChangeTheSameHashInEveryWay(t *testing.T) {
 	}
 }
 
+// CloudFormation may also call a reference a change of the property itself, whose value it does not know yet.
+func TestGuardReadsTheDetailsOfAPropertyInAnyOrder(t *testing.T) {
+	for _, test := range changeSetCases {
+		var out cloudformation.DescribeChangeSetOutput
+		if err := json.Unmarshal(recorded(t, test.file)[0], &out); err != nil {
+			t.Fatal(err)
+		}
+		p := pair{Stack: test.stack, Old: edited(t, "prod", test.stack, test.before...), New: edited(t, "prod", test.stack, test.after...)}
+		var once, twice []types.ResourceChange
+		for _, change := range out.Changes {
+			once = append(once, *change.ResourceChange)
+			more := *change.ResourceChange
+			more.Details = nil
+			for _, d := range change.ResourceChange.Details {
+				if d.ChangeSource == types.ChangeSourceResourceReference {
+					direct := d
+					direct.ChangeSource, direct.CausingEntity = types.ChangeSourceDirectModification, nil
+					more.Details = append(more.Details, direct)
+				}
+				more.Details = append(more.Details, d)
+			}
+			twice = append(twice, more)
+		}
+		want, err := changesOf(p, once)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := changesOf(p, twice)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(judge(want), judge(got)); diff != "" {
+			t.Errorf("%s (-without +with the detail):\n%s", test.file, diff)
+		}
+	}
+}
+
 func TestGuardSaysWhenItCannotTell(t *testing.T) {
 	for name, test := range map[string]struct {
 		api  *fakeStacks
