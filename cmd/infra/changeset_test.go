@@ -28,9 +28,14 @@ type fakeStacks struct {
 	changeSet document
 	pages     []json.RawMessage
 	asked     []cloudformation.DescribeChangeSetInput
+	role      string // with which the stacks are read
+	fault     error  // of DescribeStacks
 }
 
 func (f *fakeStacks) DescribeStacks(_ context.Context, in *cloudformation.DescribeStacksInput, _ ...func(*cloudformation.Options)) (*cloudformation.DescribeStacksOutput, error) {
+	if f.fault != nil {
+		return nil, f.fault
+	}
 	status := types.StackStatusUpdateComplete
 	if f.review {
 		status = types.StackStatusReviewInProgress
@@ -98,6 +103,7 @@ func guardWorld(t *testing.T, api *fakeStacks, more string) world {
 			if region != "us-east-1" || role != lookupRole {
 				return nil, fmt.Errorf("region %s, role %s", region, role)
 			}
+			api.role = role
 			return api, nil
 		},
 		wait: func(ctx context.Context, d time.Duration) error {
@@ -164,6 +170,7 @@ var changeSetCases = []struct {
 		want:  []string{"protection: " + databaseID + ".DeletionProtection"}},
 	{file: "unexplained", stack: "data", after: all(set(databaseID+".Properties.MultiAZ", false)), want: []string{"replacement: " + databaseID + ".Resource"}},
 	{file: "undecided", stack: "data", want: []string{"replacement: " + bucketID + ".Resource"}},
+	{file: "condition", stack: "data", after: all(set(bucketID+".Condition", "Kept")), want: []string{"replacement: " + bucketID + ".Resource"}},
 	{file: "attribute", stack: "data"},
 	{file: "in-progress", stack: "data", after: all(set(databaseID+".Properties.DBInstanceClass", "db.m7g.large"))},
 	{file: "no-changes", stack: "data"},
@@ -186,6 +193,9 @@ func TestGuardJudgesChangeSets(t *testing.T) {
 			if diff := cmp.Diff(append([]string{}, test.want...), brief(v.Stopped)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
+			if api.role != lookupRole {
+				t.Errorf("read as the role %q", api.role)
+			}
 			if len(api.asked) != len(pages) {
 				t.Errorf("%d calls of DescribeChangeSet, want %d", len(api.asked), len(pages))
 			}
@@ -205,7 +215,7 @@ func TestGuardGivesAChangeTheSameHashInEveryWay(t *testing.T) {
 	var fromChangeSet [][]resourceChange
 	for _, test := range changeSetCases {
 		switch test.file {
-		case "parameter", "unexplained", "undecided", "policies", "no-changes", "in-progress", "engine":
+		case "parameter", "unexplained", "undecided", "condition", "policies", "no-changes", "in-progress", "engine":
 			continue // what templates do not tell; engine is recorded without the attachment
 		}
 		p := pair{Stack: "flask-app-prod-" + test.stack, Old: edited(t, "prod", test.stack, test.before...), New: edited(t, "prod", test.stack, test.after...)}
@@ -289,6 +299,8 @@ func TestGuardSaysWhenItCannotTell(t *testing.T) {
 		"failed":   {&fakeStacks{pages: recorded(t, "failed")}, "its status is FAILED, not CREATE_COMPLETE: Export flask-app-prod-network"},
 		"missing":  {&fakeStacks{}, "change set PipelineChange of stack flask-app-prod-data: it does not exist"},
 		"too slow": {&fakeStacks{pages: slow(t)}, "it is still CREATE_PENDING after 10m0s"},
+		"refused": {&fakeStacks{pages: recorded(t, "creation"), fault: &smithy.GenericAPIError{Code: "AccessDenied", Message: "is not authorized"}},
+			"look for stack flask-app-prod-data: api error AccessDenied"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := guardWorld(t, test.api, "")

@@ -258,6 +258,24 @@ func TestGuardJudgesPairsOfTemplates(t *testing.T) {
 	}
 }
 
+func TestTheGravestComesFirst(t *testing.T) {
+	var rules []string
+	for _, f := range judge([]resourceChange{
+		{LogicalID: "A", Type: databaseType, Properties: []propertyChange{
+			{Name: "DeletionProtection", Old: true, New: false}, {Name: "EngineLifecycleSupport"}, {Name: "MasterUserPassword"}, {Name: "DBName", Requires: always},
+		}},
+		{LogicalID: "B", Type: attachmentType, Properties: []propertyChange{{Name: "TargetId"}}},
+		{LogicalID: "C", Type: secretType, Properties: []propertyChange{{Name: "KmsKeyId", Old: "alias/x"}, {Name: "GenerateSecretString"}}},
+		{LogicalID: "D", Type: "AWS::S3::Bucket", Removed: true},
+	}) {
+		rules = append(rules, f.Rule)
+	}
+	want := []string{"deletion", "replacement", "secret value", "master password", "secret attachment", "engine life cycle", "encryption", "protection"}
+	if diff := cmp.Diff(want, rules); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestTheHashTellsChangesApart(t *testing.T) {
 	ref := map[string]any{"Ref": vpcID}
 	p := func(name string, older, newer any, causes ...cause) propertyChange {

@@ -125,6 +125,13 @@ func TestGuardComparesWithTheDeployedStacks(t *testing.T) {
 		t.Errorf("exit code %d; stderr: %s", code, stderr)
 	}
 	checkText(t, "guard/deployed.txt", stdout)
+
+	assembly(t, "cdk.out", "prod", map[string][]edit{"unprotected": {}})
+	code, stdout, stderr = runGuard(w, "--env", "prod", "--json")
+	want := []string{"protection: flaskappproddata.TerminationProtection", "protection: flaskappprodnetwork.TerminationProtection"}
+	if diff := cmp.Diff(want, brief(decodeVerdict(t, stdout).Stopped)); code != 1 || diff != "" {
+		t.Errorf("without termination protection: exit code %d, stderr %s (-want +got):\n%s", code, stderr, diff)
+	}
 }
 
 func TestAnAllowanceIsValidForOneChangeOnly(t *testing.T) {

@@ -62,6 +62,8 @@ var reviewCases = []struct {
 	}))}},
 	{"service-network", map[string][]edit{"service": all(set(serviceID+".Properties.NetworkConfiguration.AwsvpcConfiguration.AssignPublicIp", "ENABLED"),
 		set(serviceID+".Properties.ServiceConnectConfiguration", map[string]any{"Enabled": true}))}},
+	{"service-name", map[string][]edit{"service": all(set(serviceID+".Properties.ServiceName", "web"))}},
+	{"engine", map[string][]edit{"data": all(set(databaseID+".Properties.Engine", "mariadb"))}},
 	{"type", map[string][]edit{"network": all(set(subnetID, map[string]any{"Type": "AWS::EC2::VPC"}))}},
 	{"larger-database", map[string][]edit{"data": all(set(databaseID+".Properties.DBInstanceClass", "db.m7g.large"),
 		set(databaseID+".Properties.AllocatedStorage", "200"), set(databaseID+".Properties.MultiAZ", false))}},
@@ -71,6 +73,11 @@ var reviewCases = []struct {
 	{"permission", map[string][]edit{"service": all(first(taskRoleID+".Properties.PolicyDocument.Statement", func(statement map[string]any) {
 		statement["Action"] = []any{"s3:ListBucket", "s3:GetObject"}
 	}))}},
+	{"administrator", map[string][]edit{"service": all(set(taskTrust+".Properties.ManagedPolicyArns", []any{"arn:aws:iam::aws:policy/AdministratorAccess"}),
+		first(taskRoleID+".Properties.PolicyDocument.Statement", func(statement map[string]any) {
+			delete(statement, "Action")
+			statement["NotAction"] = []any{"s3:DeleteBucket", "s3:PutBucketPolicy"}
+		}))}},
 	{"trust", map[string][]edit{"service": all(first(taskTrust+".Properties.AssumeRolePolicyDocument.Statement", func(statement map[string]any) {
 		statement["Principal"] = map[string]any{"AWS": "arn:aws:iam::222222222222:root"}
 	}))}},
@@ -141,6 +148,27 @@ func TestReviewOfChanges(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestReviewHeedsTheAllowances(t *testing.T) {
+	w := guardWorld(t, &fakeStacks{}, `guard:
+  allow:
+    - logicalId: `+databaseID+`
+      property: BackupRetentionPeriod
+      hash: "f3013913cffc6a8c"
+      reason: A week is what the contract asks for.
+    - logicalId: `+databaseID+`
+      property: DBName
+      hash: "5c2e659e9ce86a4d"
+      reason: This one is not made.
+`)
+	assembly(t, "base", "prod", nil)
+	assembly(t, "cdk.out", "prod", map[string][]edit{"data": all(set(databaseID+".Properties.BackupRetentionPeriod", 7))})
+	var out, problems bytes.Buffer
+	if code := runIn(w, []string{"review", "--base", "base", "--format", "markdown"}, nil, &out, &problems); code != 0 {
+		t.Errorf("exit code %d, stderr %s", code, &problems)
+	}
+	checkText(t, "review/allowed.md", out.String())
 }
 
 // The delivery has a stack of its own, beside those of the environments.
