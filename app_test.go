@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -19,6 +20,48 @@ import (
 
 // goldenTemplates are the templates of the shipped environments, by the name of the file in the assembly without its hash.
 var goldenTemplates = map[string]string{"Network": "network", "Data": "data", "Service": "service", "Pipeline": "pipeline"}
+
+func TestMain(m *testing.M) {
+	var err error
+	if sharedDir, err = os.MkdirTemp("", "synth"); err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	os.RemoveAll(sharedDir)
+	os.Exit(code)
+}
+
+// synthesis is a `cdk synth` of dev in a folder of its own, which writes a line into the file runs for each run of the application.
+type synthesis struct {
+	once    sync.Once
+	folder  string
+	account string // in the files of the delivery
+	result
+}
+
+// A synth takes seconds: these two serve all tests that look at one.
+var (
+	sharedDir      string
+	withoutAccount = synthesis{folder: "without-account"}
+	withAccount    = synthesis{folder: "with-account", account: "account: \"111111111111\"\n"}
+)
+
+// dir returns the folder, after the synth.
+func (s *synthesis) dir(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(sharedDir, s.folder)
+	s.once.Do(func() {
+		project(t, dir)
+		for _, file := range []string{"delivery", "dev", "prod"} {
+			edit(t, filepath.Join(dir, "config", file+".yaml"), func(text string) string { return s.account + text })
+		}
+		s.result = cdk(t, dir, "synth", "--quiet", "--context", "delivery=false", "--app", "echo run >> runs && bin/app")
+	})
+	if s.code != 0 {
+		t.Fatalf("cdk synth ended with %d:\n%s", s.code, s.stderr)
+	}
+	return dir
+}
 
 func TestSynthWritesTheGoldenTemplates(t *testing.T) {
 	for _, env := range []string{"dev", "prod"} {
@@ -39,7 +82,22 @@ func TestSynthWritesTheGoldenTemplates(t *testing.T) {
 			if noise := withoutExpected(run.stderr); noise != "" {
 				t.Errorf("a normal run prints\n%s", noise)
 			}
+			if env == "dev" {
+				equalInAnyFolder(t, out)
+			}
 		})
+	}
+}
+
+// equalInAnyFolder compares an assembly of dev that was written in this folder with one of another.
+func equalInAnyFolder(t *testing.T, assembly string) {
+	t.Helper()
+	here, there := files(t, assembly), files(t, filepath.Join(withoutAccount.dir(t), "cdk.out"))
+	if len(here) < 10 {
+		t.Fatalf("only %d files in the assembly", len(here))
+	}
+	if diff := cmp.Diff(here, there); diff != "" {
+		t.Errorf("two synths in two folders differ\n%s", diff)
 	}
 }
 
@@ -56,41 +114,19 @@ func withoutExpected(stderr string) string {
 	return strings.TrimSpace(stderr)
 }
 
-func TestSynthIsEqualInAnyFolder(t *testing.T) {
-	t.Parallel()
-	first, second := project(t), project(t)
-	for _, dir := range []string{first, second} {
-		if run := cdk(t, dir, "synth", "--quiet"); run.code != 0 {
-			t.Fatalf("cdk synth ended with %d:\n%s", run.code, run.stderr)
-		}
-	}
-	a, b := files(t, filepath.Join(first, "cdk.out")), files(t, filepath.Join(second, "cdk.out"))
-	if len(a) < 10 {
-		t.Fatalf("only %d files in the assembly", len(a))
-	}
-	if diff := cmp.Diff(a, b); diff != "" {
-		t.Errorf("two synths in two folders differ\n%s", diff)
-	}
-}
-
 // An account in the configuration must not ask for a lookup of the zones: the CLI would run the application twice, and the
 // first run of a newcomer without credentials would fail.
 func TestTheCLIRunsTheApplicationOnce(t *testing.T) {
-	for name, account := range map[string]string{"without_account": "", "with_account": "account: \"123456789012\"\n"} {
-		t.Run(name, func(t *testing.T) {
+	for _, synthesis := range []*synthesis{&withoutAccount, &withAccount} {
+		t.Run(synthesis.folder, func(t *testing.T) {
 			t.Parallel()
-			dir := project(t)
-			edit(t, filepath.Join(dir, "config", "dev.yaml"), func(s string) string { return account + s })
-			run := cdk(t, dir, "synth", "--quiet", "--app", "echo run >> runs && bin/app")
-			if run.code != 0 {
-				t.Fatalf("cdk synth ended with %d:\n%s", run.code, run.stderr)
-			}
+			dir := synthesis.dir(t)
 			if runs := readOne(t, filepath.Join(dir, "runs")); runs != "run\n" {
 				t.Errorf("the application ran %d times, want once", strings.Count(runs, "run"))
 			}
 			manifest := readOne(t, filepath.Join(dir, "cdk.out", "manifest.json"))
-			if account != "" && !strings.Contains(manifest, "aws://123456789012/us-east-1") {
-				t.Error("the configured account is not in the assembly")
+			if got, want := strings.Contains(manifest, "aws://111111111111/us-east-1"), synthesis.account != ""; got != want {
+				t.Errorf("the configured account is in the assembly: %v, want %v", got, want)
 			}
 		})
 	}
@@ -98,9 +134,9 @@ func TestTheCLIRunsTheApplicationOnce(t *testing.T) {
 
 func TestAWrongConfigurationIsReportedAndLeavesTheAssembly(t *testing.T) {
 	t.Parallel()
-	dir := project(t)
-	if run := cdk(t, dir, "synth", "--quiet"); run.code != 0 {
-		t.Fatalf("cdk synth ended with %d:\n%s", run.code, run.stderr)
+	dir := project(t, t.TempDir())
+	if err := os.CopyFS(filepath.Join(dir, "cdk.out"), os.DirFS(filepath.Join(withoutAccount.dir(t), "cdk.out"))); err != nil {
+		t.Fatal(err)
 	}
 	before := files(t, filepath.Join(dir, "cdk.out"))
 	edit(t, filepath.Join(dir, "config", "dev.yaml"), func(s string) string {
@@ -135,7 +171,7 @@ func TestAWrongConfigurationIsReportedAndLeavesTheAssembly(t *testing.T) {
 
 func TestDiffWithoutCredentialsSaysSo(t *testing.T) {
 	t.Parallel()
-	run := cdk(t, project(t), "diff", "--context", "env=dev")
+	run := cdk(t, project(t, t.TempDir()), "diff", "--context", "env=dev")
 	if run.code == 0 {
 		t.Fatal("cdk diff succeeded without credentials")
 	}
@@ -152,7 +188,7 @@ func TestDiffWithoutCredentialsSaysSo(t *testing.T) {
 // The shipped files have no account, and a pipeline must know where to deploy to.
 func TestDeliveringTheShippedFilesUnchangedAsksForAccounts(t *testing.T) {
 	t.Parallel()
-	run := cdk(t, project(t), "ls", "--context", "delivery=true")
+	run := cdk(t, project(t, t.TempDir()), "ls", "--context", "delivery=true")
 	if run.code != 1 {
 		t.Errorf("cdk ls ended with %d, want 1", run.code)
 	}
@@ -170,29 +206,21 @@ func TestDeliveringTheShippedFilesUnchangedAsksForAccounts(t *testing.T) {
 
 func TestAnotherValueOfTheKeyDeliveryIsRefused(t *testing.T) {
 	t.Parallel()
-	run := cdk(t, project(t), "ls", "--context", "delivery=yes")
+	run := cdk(t, project(t, t.TempDir()), "ls", "--context", "delivery=yes")
 	if run.code != 1 || !strings.Contains(run.stderr, `the context key delivery is "yes"`) {
 		t.Errorf("cdk ls ended with %d:\n%s", run.code, run.stderr)
 	}
-	if run := cdk(t, project(t), "ls", "--context", "delivery=false"); run.code != 0 {
-		t.Errorf("without delivery cdk ls ended with %d:\n%s", run.code, run.stderr)
-	}
-}
-
-// withAccounts returns a folder as [project] does, in which the files of the delivery name accounts.
-func withAccounts(t *testing.T) string {
-	t.Helper()
-	dir := project(t)
-	for _, file := range []string{"delivery", "dev", "prod"} {
-		edit(t, filepath.Join(dir, "config", file+".yaml"), func(s string) string { return "account: \"111111111111\"\n" + s })
-	}
-	return dir
 }
 
 // The pipeline's own command makes the assembly, and the tool with what it reads.
 func TestMakeDelivery(t *testing.T) {
 	t.Parallel()
-	dir := withAccounts(t)
+	direct := withAccount.dir(t)
+	dir := project(t, t.TempDir())
+	for _, name := range []string{"delivery", "dev", "prod"} {
+		file := filepath.Join("config", name+".yaml")
+		edit(t, filepath.Join(dir, file), func(string) string { return readOne(t, filepath.Join(direct, file)) })
+	}
 	for _, file := range []string{"Makefile", "go.mod"} {
 		if err := os.WriteFile(filepath.Join(dir, file), []byte(readOne(t, file)), 0o644); err != nil {
 			t.Fatal(err)
@@ -227,16 +255,10 @@ func TestMakeDelivery(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("the CLI writes another template of the delivery than the golden one (-want +got)\n%s", diff)
 	}
-	for _, env := range []string{"dev", "prod"} {
-		direct := t.TempDir()
-		if run := cdk(t, dir, "synth", "--quiet", "--context", "env="+env, "--output", direct); run.code != 0 {
-			t.Fatalf("cdk synth ended with %d:\n%s", run.code, run.stderr)
-		}
-		for construct := range goldenTemplates {
-			file := env + construct + "*.template.json"
-			if diff := cmp.Diff(readOne(t, filepath.Join(direct, file)), readOne(t, filepath.Join(dir, "cdk.out", "assembly-"+env, file))); diff != "" {
-				t.Errorf("%s/%s differs, deployed directly and delivered (-direct +delivered)\n%s", env, construct, diff)
-			}
+	for construct := range goldenTemplates {
+		file := "dev" + construct + "*.template.json"
+		if diff := cmp.Diff(readOne(t, filepath.Join(direct, "cdk.out", file)), readOne(t, filepath.Join(dir, "cdk.out", "assembly-dev", file))); diff != "" {
+			t.Errorf("%s differs, deployed directly and delivered (-direct +delivered)\n%s", construct, diff)
 		}
 	}
 }
@@ -296,10 +318,12 @@ func withoutCredentials(t *testing.T) []string {
 	return append(env, "AWS_CONFIG_FILE=/dev/null", "AWS_SHARED_CREDENTIALS_FILE=/dev/null")
 }
 
-// project returns a folder with what a synth reads: the built parts are links, the configuration is a copy to be edited.
-func project(t *testing.T) string {
+// project makes dir, or fills it, with what a synth reads: the built parts are links, the configuration is a copy to be edited.
+func project(t *testing.T, dir string) string {
 	t.Helper()
-	dir := t.TempDir()
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	for _, built := range []string{"bin", "dist", "node_modules"} {
 		target, err := filepath.Abs(built)
 		if err != nil {

@@ -30,7 +30,7 @@ func TestValidationFindsNothingInAnyEnvironment(t *testing.T) {
 	}
 	for _, env := range append(names, fourKeys) {
 		t.Run(env, func(t *testing.T) {
-			dir := project(t)
+			dir := project(t, t.TempDir())
 			body := "project: shop\nregion: eu-west-1\ndatabase:\n  name: shop\n  user: shopper\n"
 			if err := os.WriteFile(filepath.Join(dir, "config", fourKeys+".yaml"), []byte(body), 0o644); err != nil {
 				t.Fatal(err)
@@ -58,7 +58,10 @@ func TestValidationFindsNothingInAnyEnvironment(t *testing.T) {
 
 // With prod in another account and region, which needs a key and a stack more.
 func TestValidationFindsNothingInTheDelivery(t *testing.T) {
-	dir := withAccounts(t)
+	dir := project(t, t.TempDir())
+	for _, file := range []string{"delivery", "dev", "prod"} {
+		edit(t, filepath.Join(dir, "config", file+".yaml"), func(s string) string { return "account: \"111111111111\"\n" + s })
+	}
 	edit(t, filepath.Join(dir, "config", "prod.yaml"), func(s string) string {
 		s = strings.Replace(s, "111111111111", "222222222222", 1)
 		s = strings.Replace(s, "region: us-east-1", "region: eu-west-1", 1)
@@ -82,7 +85,7 @@ func TestValidationFindsNothingInTheDelivery(t *testing.T) {
 }
 
 func TestValidationFailsOnAFaultEveryTime(t *testing.T) {
-	dir := project(t)
+	dir := project(t, t.TempDir())
 	buildWithFault(t, dir)
 	for i := range 2 {
 		run := cdk(t, dir, "synth", "--quiet")
