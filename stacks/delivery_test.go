@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/google/go-cmp/cmp"
 
 	"flask-on-fargate/config"
@@ -58,23 +57,22 @@ func pinned(t *testing.T) toolchain.Versions {
 // deliver returns the bytes of all templates of the assembly that a delivery makes, by the stack's name.
 func deliver(t *testing.T, delivery config.Delivery) map[string][]byte {
 	t.Helper()
-	app := newApp(t)
+	app := newApp(t, inPlace(t))
 	stacks.NewDelivery(app, delivery, pinned(t))
 	return templates(t, app)
 }
 
-// templates returns the bytes of all templates of an application, by the stack's name.
-func templates(t *testing.T, app awscdk.App) map[string][]byte {
+var staged map[string][]byte
+
+// stageDelivery is deliver of the shipped one with copies of the assets, as the CLI does it, synthesized once for all tests.
+func stageDelivery(t *testing.T) map[string][]byte {
 	t.Helper()
-	bodies := map[string][]byte{}
-	for _, artifact := range *app.Synth(nil).StacksRecursively() {
-		body, err := os.ReadFile(*artifact.TemplateFullPath())
-		if err != nil {
-			t.Fatal(err)
-		}
-		bodies[*artifact.StackName()] = body
+	if staged == nil {
+		app := newApp(t, cliContext(t))
+		stacks.NewDelivery(app, shippedDelivery(t, nil), pinned(t))
+		staged = templates(t, app)
 	}
-	return bodies
+	return staged
 }
 
 // decodeDelivery decodes the pipeline's own stack.
@@ -345,7 +343,7 @@ func TestADeliverysConnectionIsMadeOrGiven(t *testing.T) {
 func TestTemplatesAreTheSameDeployedDirectlyAndDelivered(t *testing.T) {
 	compare := func(t *testing.T, env config.Environment, delivered map[string][]byte) {
 		t.Helper()
-		direct := synthesize(t, env)
+		direct := stage(t, env)
 		for _, stack := range stackNames {
 			if len(direct[stack]) == 0 {
 				t.Fatal("no template")
@@ -356,12 +354,12 @@ func TestTemplatesAreTheSameDeployedDirectlyAndDelivered(t *testing.T) {
 		}
 	}
 	delivery := shippedDelivery(t, nil)
-	delivered := deliver(t, delivery)
+	delivered := stageDelivery(t)
 	for _, d := range delivery.Environments {
 		t.Run(d.Name, func(t *testing.T) { compare(t, d.Environment, delivered) })
 		// The configuration refuses to deliver an environment without an account. Its stage is the same even so.
 		t.Run(d.Name+" without account", func(t *testing.T) {
-			app, env := newApp(t), d.Environment
+			app, env := newApp(t, cliContext(t)), d.Environment
 			env.Account = ""
 			stacks.NewEnvironmentStage(app, env)
 			compare(t, env, templates(t, app))
@@ -408,11 +406,16 @@ func crossing(t *testing.T) config.Delivery {
 	})
 }
 
+var decodedCrossing environment
+
 // theCrossing is its pipeline's own stacks: in its region, and the artifacts in the other one.
 func theCrossing(t *testing.T) environment {
 	t.Helper()
-	bodies := deliver(t, crossing(t))
-	return decodeStacks(t, map[string][]byte{"delivery": bodies["flask-app-delivery"], "replica": bodies["flask-app-delivery-eu-west-1"]}, "delivery", "replica")
+	if decodedCrossing.Resources == nil {
+		bodies := deliver(t, crossing(t))
+		decodedCrossing = decodeStacks(t, map[string][]byte{"delivery": bodies["flask-app-delivery"], "replica": bodies["flask-app-delivery-eu-west-1"]}, "delivery", "replica")
+	}
+	return decodedCrossing
 }
 
 func TestAnEnvironmentInAnotherAccountAndRegion(t *testing.T) {

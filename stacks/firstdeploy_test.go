@@ -165,9 +165,9 @@ func TestSchemaInitTimeOutsNest(t *testing.T) {
 
 func TestAChangedSchemaFileChangesOnlyTheHashAndTheAsset(t *testing.T) {
 	env := load(t, "dev")
-	before := synthesize(t, env)
+	before := stage(t, env)
 	inProjectWith(t, "sql/002_office.sql", "ALTER TABLE employee ADD COLUMN office VARCHAR(50) NOT NULL DEFAULT '';\n")
-	after := synthesize(t, env)
+	after := stage(t, env)
 
 	hash := func(bodies map[string][]byte) string {
 		return schemaInit(t, decodeTemplates(t, bodies)).Properties["SchemaHash"].(string)

@@ -15,7 +15,7 @@ var update = flag.Bool("update", false, "rewrite the golden templates")
 // database, bucket, secret, repository or VPC is data loss.
 func TestTemplatesEqualTheGoldenOnes(t *testing.T) {
 	for _, name := range shipped {
-		bodies := synthesize(t, load(t, name))
+		bodies := stage(t, load(t, name))
 		for _, stack := range stackNames {
 			t.Run(name+"/"+stack, func(t *testing.T) { equalsGolden(t, golden(name, stack), bodies[stack]) })
 		}
@@ -23,7 +23,7 @@ func TestTemplatesEqualTheGoldenOnes(t *testing.T) {
 }
 
 func TestTheDeliverysTemplateEqualsTheGoldenOne(t *testing.T) {
-	equalsGolden(t, golden("delivery", "delivery"), deliver(t, shippedDelivery(t, nil))["flask-app-delivery"])
+	equalsGolden(t, golden("delivery", "delivery"), stageDelivery(t)["flask-app-delivery"])
 }
 
 func equalsGolden(t *testing.T, file string, got []byte) {

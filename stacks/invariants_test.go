@@ -24,7 +24,7 @@ func TestInvariants(t *testing.T) {
 	var needed []string
 	for name, cfg := range environments {
 		t.Run(name, func(t *testing.T) {
-			bodies := synthesize(t, cfg, inPlace)
+			bodies := synthesize(t, cfg)
 			for _, broken := range invariants(t, cfg, bodies) {
 				t.Error(broken)
 			}
@@ -72,7 +72,7 @@ type fault struct {
 func wantNoticed(t *testing.T, check func(env environment, cfg config.Environment) []string, faults map[string]fault) {
 	t.Helper()
 	cfg := load(t, "dev")
-	bodies := synthesize(t, cfg, inPlace)
+	bodies := synthesize(t, cfg)
 	if broken := check(decodeTemplates(t, bodies), cfg); len(broken) > 0 {
 		t.Fatalf("without a fault: %q", broken)
 	}

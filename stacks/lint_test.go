@@ -41,8 +41,7 @@ func TestLintFindsNothingThatIsNotAccepted(t *testing.T) {
 			continue // the same templates, to the byte
 		}
 		out := filepath.Join(t.TempDir(), strings.ReplaceAll(name, " ", "-"))
-		context := cliContext(t)
-		inPlace(context)
+		context := inPlace(t)
 		app := awscdk.NewApp(&awscdk.AppProps{
 			Outdir: jsii.String(out), Context: &context, StackTraces: jsii.Bool(false), AnalyticsReporting: jsii.Bool(false),
 		})

@@ -177,8 +177,7 @@ func (r review) unneeded() []string {
 
 func newReview(t *testing.T, define func(awscdk.App)) review {
 	t.Helper()
-	context := cliContext(t)
-	inPlace(context)
+	context := inPlace(t)
 	context["@aws-cdk/core:annotationsInValidationReport"] = false // with it the first finding is a panic
 	out := t.TempDir()
 	app := awscdk.NewApp(&awscdk.AppProps{

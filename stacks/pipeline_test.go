@@ -167,7 +167,7 @@ func testFailuresAreAnnounced(t *testing.T, env environment) {
 
 // The tag live is kept without a pipeline too: whoever starts a deployment, the function hears of it.
 func TestLiveIsKeptWithoutAPipeline(t *testing.T) {
-	env := decodeTemplates(t, synthesize(t, minimal(nil), inPlace))
+	env := decodeTemplates(t, synthesize(t, minimal(nil)))
 	if len(env.all("AWS::CodePipeline::Pipeline")) > 0 {
 		t.Error("a pipeline without a repository")
 	}
@@ -179,7 +179,7 @@ func TestLiveIsKeptWithoutAPipeline(t *testing.T) {
 }
 
 func TestAnEnvironmentWithoutARepositoryHasNoPipeline(t *testing.T) {
-	env := decodeTemplates(t, synthesize(t, minimal(nil), inPlace))
+	env := decodeTemplates(t, synthesize(t, minimal(nil)))
 	if len(env.all("AWS::CodePipeline::Pipeline")) > 0 || len(env.all("AWS::CodeConnections::Connection")) > 0 {
 		t.Error("there is a pipeline or a connection for no repository")
 	}

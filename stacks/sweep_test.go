@@ -35,13 +35,13 @@ func TestSweep(t *testing.T) {
 		if err != nil {
 			r.Fatalf("the generator made what is not allowed: %v\n%s", err, file.text)
 		}
-		bodies := synthesize(t, env, inPlace)
+		bodies := synthesize(t, env)
 		for _, broken := range invariants(t, env, bodies) {
 			r.Error(broken)
 		}
 		// A second synth costs as much as the first.
 		if swept++; swept%4 == 0 {
-			for stack, again := range synthesize(t, env, inPlace) {
+			for stack, again := range synthesize(t, env) {
 				if !bytes.Equal(bodies[stack], again) {
 					r.Errorf("%s is different when it is synthesized again", stack)
 				}

@@ -57,19 +57,18 @@ func minimal(edit func(*config.Environment)) config.Environment {
 }
 
 // assemble returns the stacks of the assembly that env makes.
-func assemble(t *testing.T, env config.Environment, changes ...func(context map[string]any)) []cxapi.CloudFormationStackArtifact {
+func assemble(t *testing.T, env config.Environment) []cxapi.CloudFormationStackArtifact {
 	t.Helper()
-	app := newApp(t, changes...)
-	stacks.NewEnvironment(constructs.NewConstruct(app, jsii.String(env.Name)), env)
-	return *app.Synth(nil).StacksRecursively()
+	return *define(newApp(t, inPlace(t)), env).Synth(nil).StacksRecursively()
 }
 
-func newApp(t *testing.T, changes ...func(context map[string]any)) awscdk.App {
+func define(app awscdk.App, env config.Environment) awscdk.App {
+	stacks.NewEnvironment(constructs.NewConstruct(app, jsii.String(env.Name)), env)
+	return app
+}
+
+func newApp(t *testing.T, context map[string]any) awscdk.App {
 	t.Helper()
-	context := cliContext(t)
-	for _, change := range changes {
-		change(context)
-	}
 	return awscdk.NewApp(&awscdk.AppProps{
 		Outdir:             jsii.String(t.TempDir()),
 		Context:            &context,
@@ -78,25 +77,48 @@ func newApp(t *testing.T, changes ...func(context map[string]any)) awscdk.App {
 	})
 }
 
-// inPlace leaves the assets where they are instead of copying them into each assembly, some 50 MB. The templates lack nothing but
-// the metadata that says where the copies are.
-func inPlace(context map[string]any) {
-	context["aws:cdk:disable-asset-staging"] = true
-	context["aws:cdk:enable-asset-metadata"] = false
+// synthesize returns the bytes of each stack's template, by the suffix of the stack's name.
+func synthesize(t *testing.T, env config.Environment) map[string][]byte {
+	t.Helper()
+	return bySuffix(env, templates(t, define(newApp(t, inPlace(t)), env)))
 }
 
-// synthesize returns the bytes of each stack's template, by the suffix of the stack's name.
-func synthesize(t *testing.T, env config.Environment, changes ...func(context map[string]any)) map[string][]byte {
+// stage is synthesize with copies of the assets, as the CLI does it.
+func stage(t *testing.T, env config.Environment) map[string][]byte {
+	t.Helper()
+	return bySuffix(env, templates(t, define(newApp(t, cliContext(t)), env)))
+}
+
+func bySuffix(env config.Environment, bodies map[string][]byte) map[string][]byte {
+	suffixed := map[string][]byte{}
+	for name, body := range bodies {
+		suffixed[strings.TrimPrefix(name, env.FullName()+"-")] = body
+	}
+	return suffixed
+}
+
+// templates returns the bytes of all templates of an application, by the stack's name.
+func templates(t *testing.T, app awscdk.App) map[string][]byte {
 	t.Helper()
 	bodies := map[string][]byte{}
-	for _, artifact := range assemble(t, env, changes...) {
+	for _, artifact := range *app.Synth(nil).StacksRecursively() {
 		body, err := os.ReadFile(*artifact.TemplateFullPath())
 		if err != nil {
 			t.Fatal(err)
 		}
-		bodies[strings.TrimPrefix(*artifact.StackName(), env.Project+"-"+env.Name+"-")] = body
+		bodies[*artifact.StackName()] = body
 	}
 	return bodies
+}
+
+// inPlace is [cliContext] but for the assets, which stay where they are instead of being copied into each assembly, some 50 MB. The
+// templates lack nothing but the metadata that says where the copies are.
+func inPlace(t *testing.T) map[string]any {
+	t.Helper()
+	context := cliContext(t)
+	context["aws:cdk:disable-asset-staging"] = true
+	context["aws:cdk:enable-asset-metadata"] = false
+	return context
 }
 
 // cliContext is the context with which the CDK CLI runs the application: what cdk.json holds, and what the CLI adds.
@@ -140,7 +162,7 @@ var decoded = map[string]environment{}
 func decode(t *testing.T, name string) environment {
 	t.Helper()
 	if _, ok := decoded[name]; !ok {
-		decoded[name] = decodeTemplates(t, synthesize(t, load(t, name), inPlace))
+		decoded[name] = decodeTemplates(t, synthesize(t, load(t, name)))
 	}
 	return decoded[name]
 }
