@@ -132,8 +132,8 @@ func New(scope constructs.Construct, id string, props Props) *WebService {
 // acceptFindings says why what a security review asks about is right here, and what the statements are for that the library
 // has added to the roles.
 func (w *WebService) acceptFindings(task awsecs.FargateTaskDefinition, props Props) {
-	nag.Accept(w.LoadBalancer, nag.Finding{Rule: "AwsSolutions-ELB2", Reason: "Access logs need a bucket of their own that grows with every " +
-		"request, and hold the addresses of the application's visitors. The application logs its requests itself."})
+	nag.Accept(w.LoadBalancer, nag.Finding{Rule: "AwsSolutions-ELB2", Reason: "Access logs stop no request; they need a bucket of their own " +
+		"that grows with each, and hold the addresses of the application's visitors. Requests, errors and latency are metrics of the load balancer without them."})
 	nag.Accept(w.LoadBalancer.Node().FindChild(jsii.String("SecurityGroup")), nag.Finding{Rule: "AwsSolutions-EC23", Reason: "This is the " +
 		"public entrance of a web application: port 80 of the load balancer, and nothing else, is open to everyone."})
 	nag.Accept(task, nag.Finding{Rule: "AwsSolutions-ECS2", Reason: "The variables are names, addresses and what service.environment sets; " +
