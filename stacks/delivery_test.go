@@ -238,32 +238,6 @@ func TestAssetsArePublishedByOneBuild(t *testing.T) {
 	}
 }
 
-func TestNothingOfTheDeliveryStaysAfterDestroy(t *testing.T) {
-	env := decodeDelivery(t, crossing(t))
-	for _, kind := range []string{"AWS::S3::Bucket", "AWS::Logs::LogGroup", "AWS::KMS::Key"} {
-		found := env.all(kind)
-		if len(found) == 0 {
-			t.Errorf("no %s", kind)
-		}
-		for _, r := range found {
-			if r.DeletionPolicy != "Delete" {
-				t.Errorf("%s stays: %s", r.ID, r.DeletionPolicy)
-			}
-		}
-	}
-	if buckets, emptied := len(env.all("AWS::S3::Bucket")), len(env.all("Custom::S3AutoDeleteObjects")); buckets != 2 || emptied != 2 {
-		t.Errorf("%d buckets, of which %d are emptied; want 2", buckets, emptied)
-	}
-	for _, project := range env.all("AWS::CodeBuild::Project") {
-		want(t, project, map[string]any{"Ref": env.byPath(t, "Delivery/Logs/Resource").ID}, "LogsConfig", "CloudWatchLogs", "GroupName")
-	}
-	for _, function := range env.all("AWS::Lambda::Function") {
-		if group := references(at(function.Properties, "LoggingConfig", "LogGroup")); len(group) != 1 || env.Resources[group[0]].Type != "AWS::Logs::LogGroup" {
-			t.Errorf("%s has no log group of its own: %v", function.ID, group)
-		}
-	}
-}
-
 func TestArtifactsAndCacheArePrivateAndExpire(t *testing.T) {
 	env := theDelivery(t)
 	for _, bucket := range env.all("AWS::S3::Bucket") {

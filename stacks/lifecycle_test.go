@@ -12,40 +12,147 @@ import (
 
 // checkLifecycle wants exactly the data to outlive a retained environment, and nothing another one.
 func checkLifecycle(env environment, cfg config.Environment) []string {
-	var broken, stays []string
-	for _, id := range slices.Sorted(maps.Keys(env.Resources)) {
-		r := env.Resources[id]
-		if r.DeletionPolicy != "" && r.DeletionPolicy != "Delete" {
-			stays = append(stays, fmt.Sprintf("%s %s %s", pathOf(r), r.Type, r.DeletionPolicy))
-		}
-		name, _ := r.Properties["LogGroupName"].(string)
-		if r.Type == "AWS::Logs::LogGroup" && r.DeletionPolicy != "Delete" {
-			broken = append(broken, fmt.Sprintf("the log group %s %s stays after destroy", r.ID, name))
-		}
-	}
-	wanted := []string{}
+	kept := []string{}
 	if cfg.Retain {
-		wanted = []string{
-			"Data/Bucket/Resource AWS::S3::Bucket RetainExceptOnCreate", "Data/Database/Credentials/Resource AWS::SecretsManager::Secret RetainExceptOnCreate",
-			"Data/Database/Instance/Resource AWS::RDS::DBInstance Snapshot", "Data/FlaskSecret/Resource AWS::SecretsManager::Secret RetainExceptOnCreate",
-			"Data/Repository/Resource AWS::ECR::Repository RetainExceptOnCreate",
+		kept = []string{
+			"Data/Bucket/Resource AWS::S3::Bucket RetainExceptOnCreate Retain", "Data/Database/Credentials/Resource AWS::SecretsManager::Secret RetainExceptOnCreate Retain",
+			"Data/Database/Instance/Resource AWS::RDS::DBInstance Snapshot Snapshot", "Data/FlaskSecret/Resource AWS::SecretsManager::Secret RetainExceptOnCreate Retain",
+			"Data/Repository/Resource AWS::ECR::Repository RetainExceptOnCreate Retain",
 		}
 	}
-	slices.Sort(stays)
-	slices.Sort(wanted)
-	if !slices.Equal(stays, wanted) {
-		broken = append(broken, fmt.Sprintf("after destroy there stay %q, want exactly %q", stays, wanted))
-	}
-	emptied := map[string]bool{}
-	for _, r := range env.all("Custom::S3AutoDeleteObjects") {
-		emptied[references(r.Properties["BucketName"])[0]] = true
-	}
-	for _, bucket := range env.all("AWS::S3::Bucket") {
-		if stays := bucket.DeletionPolicy != "Delete"; stays == emptied[bucket.ID] {
-			broken = append(broken, fmt.Sprintf("%s has the deletion policy %s; emptied when destroyed: %v", bucket.ID, bucket.DeletionPolicy, emptied[bucket.ID]))
+	broken := checkRemoval(env, kept...)
+	for _, instance := range env.all("AWS::RDS::DBInstance") {
+		if protected := instance.Properties["DeletionProtection"] == true; protected != cfg.Retain {
+			broken = append(broken, fmt.Sprintf("the deletion protection of %s is %v, want %v", instance.ID, protected, cfg.Retain))
+		}
+		if backups := instance.Properties["DeleteAutomatedBackups"] != false; backups == cfg.Retain {
+			broken = append(broken, fmt.Sprintf("the backups of %s go with it: %v, want %v", instance.ID, backups, !cfg.Retain))
 		}
 	}
 	return broken
+}
+
+// deletionPolicy is what CloudFormation does with a resource when it, or its stack, is deleted; a resource that names nothing has a
+// default. https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-attribute-deletionpolicy.html
+func deletionPolicy(r resource) string {
+	switch {
+	case r.DeletionPolicy != "":
+		return r.DeletionPolicy
+	case r.Type == "AWS::RDS::DBCluster", r.Type == "AWS::RDS::DBInstance" && r.Properties["DBClusterIdentifier"] == nil:
+		return "Snapshot"
+	}
+	return "Delete"
+}
+
+// checkRemoval wants exactly the resources in kept, each as "path type deletion policy policy of its replacement", to outlive their
+// stacks, and the removal of the others to succeed and leave nothing.
+func checkRemoval(env environment, kept ...string) []string {
+	var broken, stays []string
+	fail := func(format string, args ...any) { broken = append(broken, fmt.Sprintf(format, args...)) }
+	emptied := map[string]bool{}
+	for _, r := range env.all("Custom::S3AutoDeleteObjects") {
+		for _, bucket := range references(r.Properties["BucketName"]) {
+			emptied[bucket] = true
+		}
+	}
+	hasLogGroup := func(r resource, path ...any) {
+		if groups := references(at(r.Properties, path...)); len(groups) != 1 || env.Resources[groups[0]].Type != "AWS::Logs::LogGroup" {
+			fail("%s has no declared log group: the one that it makes for itself stays", r.ID)
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(env.Resources)) {
+		r := env.Resources[id]
+		policy, goes := deletionPolicy(r), deletionPolicy(r) == "Delete"
+		if !goes || r.UpdateReplacePolicy != "" && r.UpdateReplacePolicy != "Delete" {
+			stays = append(stays, strings.TrimSpace(fmt.Sprintf("%s %s %s %s", pathOf(r), r.Type, policy, r.UpdateReplacePolicy)))
+		}
+		switch r.Type {
+		case "AWS::S3::Bucket":
+			if goes != emptied[id] {
+				fail("%s has the deletion policy %s; emptied when destroyed: %v", id, policy, emptied[id])
+			}
+		case "AWS::ECR::Repository": // a kept one too, or a failed first deploy could not be rolled back
+			if r.Properties["EmptyOnDelete"] != true {
+				fail("%s is not emptied when it is deleted, which fails then", id)
+			}
+		case "AWS::ElasticLoadBalancingV2::LoadBalancer":
+			for _, attribute := range list(r.Properties["LoadBalancerAttributes"]) {
+				if at(attribute, "Key") == "deletion_protection.enabled" && at(attribute, "Value") != "false" {
+					fail("%s is protected: its stack could not be destroyed", id)
+				}
+			}
+		case "AWS::Lambda::Function":
+			hasLogGroup(r, "LoggingConfig", "LogGroup")
+		case "AWS::CodeBuild::Project":
+			hasLogGroup(r, "LogsConfig", "CloudWatchLogs", "GroupName")
+		case "AWS::ECS::TaskDefinition":
+			for i := range list(r.Properties["ContainerDefinitions"]) {
+				hasLogGroup(r, "ContainerDefinitions", i, "LogConfiguration", "Options", "awslogs-group")
+			}
+		}
+	}
+	slices.Sort(stays)
+	slices.Sort(kept)
+	if !slices.Equal(stays, kept) {
+		fail("after destroy there stay %q, want exactly %q", stays, kept)
+	}
+	return broken
+}
+
+// With an environment in another account the pipeline has a key and a bucket there besides.
+func TestNothingOfTheDeliveryStaysAfterDestroy(t *testing.T) {
+	for _, env := range []environment{theDelivery(t), theCrossing(t)} {
+		for _, broken := range checkRemoval(env) {
+			t.Error(broken)
+		}
+	}
+	if buckets, keys := len(theCrossing(t).all("AWS::S3::Bucket")), len(theCrossing(t).all("AWS::KMS::Key")); buckets != 3 || keys != 2 {
+		t.Errorf("%d buckets and %d keys, want 3 and 2", buckets, keys)
+	}
+}
+
+func TestWhatWouldStayOrGoIsNoticed(t *testing.T) {
+	policies := func(path, deletion, replacement string) func(*testing.T, environment) {
+		return func(t *testing.T, env environment) {
+			r := env.byPath(t, path)
+			r.DeletionPolicy, r.UpdateReplacePolicy = deletion, replacement
+			env.Resources[r.ID] = r
+		}
+	}
+	wantNoticed(t, checkLifecycle, map[string]fault{
+		"a kept bucket":               {policies("Data/Bucket/Resource", "Retain", "Delete"), "there stay"},
+		"a kept log group":            {policies("Service/Logs/Resource", "Retain", "Delete"), `there stay ["Service/Logs/Resource AWS::Logs::LogGroup Retain Delete"]`},
+		"what a replacement leaves":   {policies("Data/Bucket/Resource", "Delete", "Retain"), "there stay"},
+		"the default of a database":   {policies("Data/Database/Instance/Resource", "", ""), `there stay ["Data/Database/Instance/Resource AWS::RDS::DBInstance Snapshot"]`},
+		"a protected database":        {set("Data/Database/Instance/Resource", `{"DeletionProtection": true}`), "the deletion protection of data.DatabaseInstanceAA8A5FDE is true, want false"},
+		"backups that stay":           {set("Data/Database/Instance/Resource", `{"DeleteAutomatedBackups": false}`), "go with it: false, want true"},
+		"a repository that stays":     {set("Data/Repository/Resource", `{"EmptyOnDelete": false}`), "is not emptied"},
+		"a protected load balancer":   {set("Service/Web/LB/Resource", `{"LoadBalancerAttributes": [{"Key": "deletion_protection.enabled", "Value": "true"}]}`), "could not be destroyed"},
+		"a bucket that is not empty":  {add("AWS::S3::Bucket", `{}`), "emptied when destroyed: false"},
+		"a function's own log group":  {add("AWS::Lambda::Function", `{}`), "has no declared log group"},
+		"a build's own log group":     {add("AWS::CodeBuild::Project", `{}`), "has no declared log group"},
+		"a container's own log group": {add("AWS::ECS::TaskDefinition", `{"ContainerDefinitions": [{}]}`), "has no declared log group"},
+	})
+}
+
+// What a retained environment loses is noticed too.
+func TestLostDataIsNoticed(t *testing.T) {
+	cfg := load(t, "prod")
+	bodies := synthesize(t, cfg)
+	for path, fault := range map[string]func(r *resource){
+		"Data/Bucket/Resource":            func(r *resource) { r.UpdateReplacePolicy = "Delete" },
+		"Data/Repository/Resource":        func(r *resource) { r.DeletionPolicy = "Delete" },
+		"Data/FlaskSecret/Resource":       func(r *resource) { r.UpdateReplacePolicy = "" },
+		"Data/Database/Instance/Resource": func(r *resource) { r.Properties["DeletionProtection"] = false },
+	} {
+		env := decodeTemplates(t, bodies)
+		r := env.byPath(t, path)
+		fault(&r)
+		env.Resources[r.ID] = r
+		if len(checkLifecycle(env, cfg)) == 0 {
+			t.Errorf("nothing noticed at %s", path)
+		}
+	}
 }
 
 // TestStatefulResourcesKeepTheirLogicalIDs pins what must never change: another id is another resource, and the data is lost.

@@ -142,12 +142,13 @@ func cliContext(t *testing.T) map[string]any {
 
 // resource is a resource of any of an environment's stacks. Its references name the stack too: data.Bucket83908E77.
 type resource struct {
-	ID             string
-	Type           string
-	Properties     map[string]any
-	DependsOn      []string
-	DeletionPolicy string
-	Metadata       map[string]any
+	ID                  string
+	Type                string
+	Properties          map[string]any
+	DependsOn           []string
+	DeletionPolicy      string
+	UpdateReplacePolicy string
+	Metadata            map[string]any
 }
 
 // environment is the decoded templates of one environment, with the references between stacks resolved.
