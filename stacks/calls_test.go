@@ -2,112 +2,172 @@ package stacks_test
 
 import (
 	"go/ast"
-	"go/parser"
-	"go/token"
+	"go/types"
 	"maps"
-	"path"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
-	"flask-on-fargate/config"
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/tools/go/packages"
 )
 
 // iamPrefixes are the services whose IAM prefix is not the name of the SDK's package.
 var iamPrefixes = map[string]string{"cloudwatchlogs": "logs"}
 
-// sdkCalls returns the actions that the Go files in folders ask AWS for: each ecs.RunTaskInput{…} is ecs:RunTask.
-func sdkCalls(t *testing.T, folders ...string) []string {
-	t.Helper()
-	actions := map[string]bool{}
-	for _, folder := range folders {
-		files, err := filepath.Glob(filepath.Join(folder, "*.go"))
-		if err != nil || len(files) == 0 {
-			t.Fatalf("no Go files in %s: %v", folder, err)
+// iamAction returns the IAM action of what takes an input of the SDK, whatever the file calls the package: a method of a client or of
+// an interface, a paginator, a waiter. With *ecs.RunTaskInput it is ecs:RunTask.
+func iamAction(used types.Object) string {
+	signature, ok := used.Type().(*types.Signature)
+	if !ok {
+		return ""
+	}
+	for parameter := range signature.Params().Variables() {
+		pointer, ok := parameter.Type().(*types.Pointer)
+		if !ok {
+			continue
 		}
-		for _, file := range files {
-			if strings.HasSuffix(file, "_test.go") {
-				continue
+		input, ok := pointer.Elem().(*types.Named)
+		if !ok || input.Obj().Pkg() == nil {
+			continue
+		}
+		service, ofSDK := strings.CutPrefix(input.Obj().Pkg().Path(), "github.com/aws/aws-sdk-go-v2/service/")
+		operation, isInput := strings.CutSuffix(input.Obj().Name(), "Input")
+		if !ofSDK || !isInput {
+			continue
+		}
+		if iamPrefixes[service] != "" {
+			service = iamPrefixes[service]
+		}
+		return service + ":" + operation
+	}
+	return ""
+}
+
+// sdkCalls returns the actions that the functions of a package ask AWS for: all of them, or the
+// method root, as in starter.onEvent, and what it uses.
+func sdkCalls(t *testing.T, pkg *packages.Package, root string) []string {
+	t.Helper()
+	uses := map[string]map[types.Object]bool{} // by the function that uses them; "" for what is outside of functions
+	for _, file := range pkg.Syntax {
+		for _, declaration := range file.Decls {
+			name := ""
+			if function, ok := declaration.(*ast.FuncDecl); ok {
+				name = pkg.TypesInfo.Defs[function.Name].(*types.Func).FullName()
 			}
-			parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
-			if err != nil {
-				t.Fatal(err)
+			if uses[name] == nil {
+				uses[name] = map[types.Object]bool{}
 			}
-			services := map[string]string{} // the names of the SDK's packages in this file
-			for _, spec := range parsed.Imports {
-				importPath, _ := strconv.Unquote(spec.Path.Value)
-				if base, service := path.Split(importPath); base == "github.com/aws/aws-sdk-go-v2/service/" {
-					prefix := service
-					if iamPrefixes[service] != "" {
-						prefix = iamPrefixes[service]
-					}
-					services[service] = prefix
-				}
-			}
-			ast.Inspect(parsed, func(node ast.Node) bool {
-				literal, _ := node.(*ast.CompositeLit)
-				if literal == nil {
-					return true
-				}
-				selector, _ := literal.Type.(*ast.SelectorExpr)
-				if selector == nil {
-					return true
-				}
-				if pkg, ok := selector.X.(*ast.Ident); ok && services[pkg.Name] != "" {
-					if action, ok := strings.CutSuffix(selector.Sel.Name, "Input"); ok {
-						actions[services[pkg.Name]+":"+action] = true
-					}
+			ast.Inspect(declaration, func(node ast.Node) bool {
+				if identifier, ok := node.(*ast.Ident); ok && pkg.TypesInfo.Uses[identifier] != nil {
+					uses[name][pkg.TypesInfo.Uses[identifier]] = true
 				}
 				return true
 			})
 		}
 	}
+	reached := slices.Collect(maps.Keys(uses))
+	if receiver, method, ok := strings.Cut(root, "."); ok {
+		reached = []string{"(" + pkg.PkgPath + "." + receiver + ")." + method, ""}
+		if uses[reached[0]] == nil {
+			t.Fatalf("%s has no method %s", pkg.PkgPath, root)
+		}
+	}
+	actions := map[string]bool{}
+	for i := 0; i < len(reached); i++ {
+		for used := range uses[reached[i]] {
+			if a := iamAction(used); a != "" {
+				actions[a] = true
+			}
+			if function, ok := used.(*types.Func); ok && uses[function.Origin().FullName()] != nil && !slices.Contains(reached, function.Origin().FullName()) {
+				reached = append(reached, function.Origin().FullName())
+			}
+		}
+	}
 	return slices.Sorted(maps.Keys(actions))
 }
 
-// TestEveryCallOfAHandlerIsAllowed reads the handlers' sources: what they ask AWS for, their roles allow, and nothing but that.
+// loadSources returns packages of this module by their folder.
+func loadSources(t *testing.T, folders ...string) map[string]*packages.Package {
+	t.Helper()
+	loaded, err := packages.Load(&packages.Config{Mode: packages.NeedName | packages.NeedSyntax | packages.NeedTypes | packages.NeedTypesInfo | packages.NeedImports}, folders...)
+	if err != nil || packages.PrintErrors(loaded) > 0 {
+		t.Fatalf("the sources cannot be read: %v", err)
+	}
+	sources := map[string]*packages.Package{}
+	for _, pkg := range loaded {
+		sources[strings.TrimPrefix(pkg.PkgPath, "flask-on-fargate/")] = pkg
+	}
+	return sources
+}
+
+// TestEveryCallOfAHandlerIsAllowed reads the handlers' sources: what each asks AWS for, its own role allows, and nothing but that.
+// TestRolesAllowExactly says on what.
 func TestEveryCallOfAHandlerIsAllowed(t *testing.T) {
+	sources := loadSources(t, "./functions/seedimage", "./internal/registry", "./functions/seedimage/seed", "./functions/schemainit", "./functions/release")
 	logs := []string{"logs:CreateLogStream", "logs:PutLogEvents"} // by Lambda itself
 	registry := []string{                                         // by the registry's protocol
 		"ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:CompleteLayerUpload", "ecr:GetDownloadUrlForLayer", "ecr:InitiateLayerUpload", "ecr:PutImage", "ecr:UploadLayerPart",
 	}
-	for name, program := range map[string]struct {
+	for role, program := range map[string]struct {
+		root    string // of the first package
 		folders []string
-		roles   []string
-		other   []string // actions that no SDK call in the folders shows
+		other   []string // actions that no call in the folders shows
 		theirs  []string // calls with other credentials than the role's
 	}{
-		"seedimage":  {[]string{"functions/seedimage", "internal/registry"}, []string{"Data/SeedImage/Handler/Role"}, slices.Concat(logs, registry), nil},
-		"fetch":      {[]string{"functions/seedimage/seed"}, []string{"Service/SchemaInit/Task/TaskRole"}, nil, nil},
-		"schemainit": {[]string{"functions/schemainit"}, []string{"Service/SchemaInit/OnEvent/Role", "Service/SchemaInit/IsComplete/Role"}, slices.Concat(logs, []string{"iam:PassRole"}), nil},
-		"release":    {[]string{"functions/release"}, []string{"Pipeline/Release/Handler/Role"}, logs, []string{"s3:GetObject", "sns:Publish"}}, // the job's; with a topic only
+		"Data/SeedImage/Handler/Role":        {folders: []string{"functions/seedimage", "internal/registry"}, other: slices.Concat(logs, registry)},
+		"Service/SchemaInit/Task/TaskRole":   {folders: []string{"functions/seedimage/seed"}},
+		"Service/SchemaInit/OnEvent/Role":    {root: "starter.onEvent", folders: []string{"functions/schemainit"}, other: append(logs, "iam:PassRole")},
+		"Service/SchemaInit/IsComplete/Role": {root: "waiter.isComplete", folders: []string{"functions/schemainit"}, other: logs},
+		"Pipeline/Release/Handler/Role":      {folders: []string{"functions/release"}, other: logs, theirs: []string{"s3:GetObject"}}, // the job's
 	} {
-		t.Run(name, func(t *testing.T) {
-			forEachShipped(t, func(t *testing.T, env environment, _ config.Environment) {
-				allowed := map[string]bool{}
-				for _, role := range program.roles {
-					for _, permission := range permissions(env, env.byPath(t, role+"/Resource").ID) {
-						action, _, _ := strings.Cut(permission, " on ")
-						allowed[action] = true
-					}
+		t.Run(role, func(t *testing.T) {
+			var called []string
+			for _, folder := range program.folders {
+				called = append(called, sdkCalls(t, sources[folder], program.root)...)
+			}
+			if len(called) == 0 {
+				t.Fatal("no call was found in the sources")
+			}
+			allowed := map[string]bool{}
+			env := withTopic(t)
+			for _, permission := range permissions(env, env.byPath(t, role+"/Resource").ID) {
+				action, _, _ := strings.Cut(permission, " on ")
+				allowed[action] = true
+			}
+			for _, action := range called {
+				if !allowed[action] && !slices.Contains(program.theirs, action) {
+					t.Errorf("%v call %s, which the role does not allow", program.folders, action)
 				}
-				called := sdkCalls(t, program.folders...)
-				if len(called) == 0 {
-					t.Fatal("no call was found in the sources")
+			}
+			for _, action := range slices.Sorted(maps.Keys(allowed)) {
+				if !slices.Contains(called, action) && !slices.Contains(program.other, action) {
+					t.Errorf("the role allows %s, which %v do not call", action, program.folders)
 				}
-				for _, action := range called {
-					if !allowed[action] && !slices.Contains(program.theirs, action) {
-						t.Errorf("the sources call %s, which no role of %v allows", action, program.roles)
-					}
-				}
-				for _, action := range slices.Sorted(maps.Keys(allowed)) {
-					if !slices.Contains(called, action) && !slices.Contains(program.other, action) {
-						t.Errorf("%v allow %s, which no source calls", program.roles, action)
-					}
-				}
-			})
+			}
 		})
+	}
+}
+
+// withTopic is dev with a notification topic, to which the handlers publish.
+func withTopic(t *testing.T) environment {
+	t.Helper()
+	if _, ok := decoded["with topic"]; !ok {
+		cfg := load(t, "dev")
+		cfg.NotificationTopicArn = "arn:aws:sns:" + cfg.Region + ":123456789012:alerts"
+		decoded["with topic"] = decodeTemplates(t, synthesize(t, cfg))
+	}
+	return decoded["with topic"]
+}
+
+func TestACallIsFoundHoweverItIsWritten(t *testing.T) {
+	loaded := loadSources(t, "./stacks/testdata/calls")
+	for root, wanted := range map[string][]string{
+		"first.handle":  {"ecr:DeleteRepository", "ecr:DescribeRegistry", "ecr:ListImages"},
+		"second.handle": {"ecs:StopTask"},
+	} {
+		if diff := cmp.Diff(wanted, sdkCalls(t, loaded["stacks/testdata/calls"], root)); diff != "" {
+			t.Errorf("%s (-want +got)\n%s", root, diff)
+		}
 	}
 }
