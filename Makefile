@@ -47,7 +47,7 @@ review: app templatediff ## Report what changed for every environment since BASE
 
 .PHONY: test
 test: app templatediff ## Run every test that needs no server
-	CDK_VALIDATION=false go test ./stacks . ./...
+	CDK_VALIDATION=false go test ./stacks . ./... # the longest first
 	@echo 'go -C sql/enginetest test ./...   (the first time this compiles an SQL engine: two to four minutes)'
 	@go -C sql/enginetest test ./...
 
