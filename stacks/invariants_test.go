@@ -55,7 +55,7 @@ func invariants(t *testing.T, cfg config.Environment, bodies map[string][]byte) 
 	t.Helper()
 	env := decodeTemplates(t, bodies)
 	policies, _ := checkPolicies(env, cfg.Project+"-"+cfg.Name, byTheLibrary)
-	broken := slices.Concat(policies, checkSecretReaders(env), checkExposure(env, cfg), checkLifecycle(env, cfg), checkSecrets(env), checkLimits(env, bodies))
+	broken := slices.Concat(policies, checkSecretReaders(env), checkExposure(env, cfg), checkLifecycle(env, cfg), checkSecrets(env, cfg), checkLimits(env, bodies))
 	if cycle := findCycle(env); cycle != nil {
 		broken = append(broken, fmt.Sprintf("dependency cycle: %v", cycle))
 	}

@@ -155,6 +155,7 @@ type resource struct {
 type environment struct {
 	Resources map[string]resource
 	Outputs   map[string]any // values, by stack and name: data.RdsEndpoint
+	Sections  map[string]any // all of the templates but the resources, as it is, by stack and name: data.Parameters
 }
 
 var decoded = map[string]environment{}
@@ -180,7 +181,7 @@ func decodeStacks(t *testing.T, bodies map[string][]byte, names ...string) envir
 		Export struct{ Name string }
 	}
 	exports := map[string]any{}
-	env := environment{Resources: map[string]resource{}, Outputs: map[string]any{}}
+	env := environment{Resources: map[string]resource{}, Outputs: map[string]any{}, Sections: map[string]any{}}
 	for _, stack := range names {
 		var file struct {
 			Resources map[string]resource
@@ -188,6 +189,14 @@ func decodeStacks(t *testing.T, bodies map[string][]byte, names ...string) envir
 		}
 		if err := json.Unmarshal(bodies[stack], &file); err != nil {
 			t.Fatalf("%s: %v", stack, err)
+		}
+		var sections map[string]any
+		if err := json.Unmarshal(bodies[stack], &sections); err != nil {
+			t.Fatalf("%s: %v", stack, err)
+		}
+		delete(sections, "Resources")
+		for name, section := range sections {
+			env.Sections[stack+"."+name] = section
 		}
 		for id, r := range file.Resources {
 			r.ID = stack + "." + id
