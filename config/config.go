@@ -183,14 +183,15 @@ type Service struct {
 	// reaches the application as it is written in the file.
 	//
 	// Allowed: names of letters, digits and underscores, the first no digit, that neither the stacks nor ECS set; a value
-	// for each, "" for an empty one.
+	// for each, "" for an empty one; at most 61440 bytes as JSON, together with `secrets`.
 	Environment map[string]string `yaml:"environment,omitempty"`
 	// Secrets maps further environment variables of the application to Secrets Manager secrets: the full ARN, followed by
 	// `:key::` to take one key of a JSON secret. A secret of another account needs a resource policy there.
 	//
 	// Allowed: names as in `environment`, and not in both; the full ARN of a secret in the environment's region,
 	// arn:aws:secretsmanager:<region>:<account>:secret:<name>-<6 characters>, or that and :<json key>:<version stage>:<version id>,
-	// each of which may be empty; in quotes then, since YAML takes a colon at the end for a key's.
+	// each of which may be empty; in quotes then, since YAML takes a colon at the end for a key's; at most 61440 bytes as JSON, together
+	// with `environment`.
 	Secrets map[string]string `yaml:"secrets,omitempty"`
 }
 

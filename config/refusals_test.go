@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -240,7 +241,7 @@ func TestParseReportsStructure(t *testing.T) {
 			name: "text for a map",
 			yaml: requiredKeys + `service: {environment: "KEY=hunter2"}` + "\n" + ``,
 			want: "config/dev.yaml:6:24: service.environment: the value is text, not a mapping of keys to values\n" +
-				"    Allowed: names of letters, digits and underscores, the first no digit, that neither the stacks nor ECS set; a value for each, \"\" for an empty one.",
+				"    Allowed: names of letters, digits and underscores, the first no digit, that neither the stacks nor ECS set; a value for each, \"\" for an empty one; at most 61440 bytes as JSON, together with `secrets`.",
 		},
 		{
 			name: "map for a value of a map",
@@ -931,7 +932,7 @@ func TestParseReportsValues(t *testing.T) {
 			name: "variable without a value",
 			yaml: requiredKeys + "service: {environment: {LOG_LEVEL: ~}}\n",
 			want: "config/dev.yaml:6:36: service.environment.LOG_LEVEL: no value is given\n" +
-				"    Allowed: names of letters, digits and underscores, the first no digit, that neither the stacks nor ECS set; a value for each, \"\" for an empty one.",
+				"    Allowed: names of letters, digits and underscores, the first no digit, that neither the stacks nor ECS set; a value for each, \"\" for an empty one; at most 61440 bytes as JSON, together with `secrets`.",
 		},
 		{
 			name: "variable with an access key",
@@ -1000,12 +1001,47 @@ func TestParseReportsValues(t *testing.T) {
 				"    A task does not start while another region is down: replicate the secret to us-east-1 and name the replica's ARN.",
 		},
 		{
+			name: "variables that ECS's task definition has no room for",
+			yaml: requiredKeys + "service: {secrets: {KEY: \"arn:aws:secretsmanager:us-east-1:123456789012:secret:stripe-AbCdEf\"}, environment: {A: " + strings.Repeat("x", 61321) + "}}\n",
+			want: "config/dev.yaml:6:97: service.environment: service.environment and service.secrets make 61441 bytes of the task definition\n" +
+				"    Allowed: 61440, with the names and the JSON around them; ECS takes 65536 for the whole task definition. Put several values into one: a JSON secret without `:<key>::` reaches the application as a whole.",
+		},
+		{
+			name: "secrets that ECS's task definition has no room for",
+			yaml: requiredKeys + manySecrets(591),
+			want: "config/dev.yaml:7:3: service.secrets: service.environment and service.secrets make 61464 bytes of the task definition\n" +
+				"    Allowed: 61440, with the names and the JSON around them; ECS takes 65536 for the whole task definition. Put several values into one: a JSON secret without `:<key>::` reaches the application as a whole.",
+		},
+		{
 			name: "name in both environment and secrets",
 			yaml: requiredKeys + `service: {environment: {KEY: x}, secrets: {KEY: "arn:aws:secretsmanager:us-east-1:123456789012:secret:stripe-AbCdEf"}}` + "\n" + ``,
 			want: "config/dev.yaml:6:44: service.secrets.KEY: the name is in service.environment too\n" +
 				"    Remove it in one of the two.",
 		},
 	})
+}
+
+// manySecrets is a section with n secrets.
+func manySecrets(n int) string {
+	var b strings.Builder
+	b.WriteString("service:\n  secrets:\n")
+	for i := range n {
+		fmt.Fprintf(&b, "    KEY_%03d: arn:aws:secretsmanager:us-east-1:123456789012:secret:stripe-%03d-AbCdEf\n", i, i)
+	}
+	return b.String()
+}
+
+func TestParseAcceptsVariablesThatFitATaskDefinition(t *testing.T) {
+	for name, file := range map[string]string{
+		"secrets":          manySecrets(590),
+		"a long variable":  "service: {environment: {A: " + strings.Repeat("x", 61440-len(`{"name":"A","value":""},`)) + "}}\n",
+		"not ASCII's size": "service: {environment: {A: " + strings.Repeat("ü", (61440-len(`{"name":"A","value":""},`))/2) + "}}\n",
+		"no HTML's escape": "service: {environment: {A: \"" + strings.Repeat("<", 61440-len(`{"name":"A","value":""},`)) + "\"}}\n",
+	} {
+		if _, err := Parse("config/dev.yaml", "dev", []byte(requiredKeys+file)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }
 
 func TestParseReportsAllowances(t *testing.T) {

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -275,6 +277,46 @@ func (s Service) validate(r *report, region string) {
 	for _, name := range slices.Sorted(maps.Keys(s.Secrets)) {
 		s.validateSecret(r, name, region)
 	}
+	s.validateVariablesSize(r)
+}
+
+// ECS takes a task definition of 64 KiB as JSON, and the quota cannot be raised. Without these variables it has about 2 KiB here.
+// https://docs.aws.amazon.com/general/latest/gr/ecs-service.html
+const (
+	maxTaskDefinition = 64 * 1024
+	maxVariables      = maxTaskDefinition - 4*1024
+)
+
+// validateVariablesSize reports the larger of the two sections if both together do not fit into a task definition.
+func (s Service) validateVariablesSize(r *report) {
+	plain, secret := 0, 0
+	for name, value := range s.Environment {
+		plain += jsonSize(map[string]string{"name": name, "value": value})
+	}
+	for name, arn := range s.Secrets {
+		secret += jsonSize(map[string]string{"name": name, "valueFrom": arn})
+	}
+	if plain+secret <= maxVariables {
+		return
+	}
+	key := "service.environment"
+	if secret > plain {
+		key = "service.secrets"
+	}
+	r.keyFault(key, fmt.Sprintf("service.environment and service.secrets make %d bytes of the task definition", plain+secret),
+		fmt.Sprintf("Allowed: %d, with the names and the JSON around them; ECS takes %d for the whole task definition. Put several values into one: a JSON secret without `:<key>::` reaches the application as a whole.",
+			maxVariables, maxTaskDefinition))
+}
+
+// jsonSize is the bytes of a list's element as JSON, with its comma.
+func jsonSize(element map[string]string) int {
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(element); err != nil {
+		panic(err) // texts always encode
+	}
+	return b.Len() // the newline stands for the comma
 }
 
 func (s Service) validateSize(r *report) {
