@@ -3,9 +3,11 @@ package stacks_test
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"flask-on-fargate/config"
 )
@@ -114,8 +116,18 @@ const (
 	maxResources  = 500
 	maxOutputs    = 200
 	maxExportName = 255
-	maxRolePolicy = 10_240 // characters of a role's inline policies, https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 )
+
+// IAM's limits, in characters without whitespace. https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+const (
+	maxRolePolicy      = 10_240 // all inline policies of a role
+	maxManagedPolicy   = 6_144
+	maxTrustPolicy     = 2_048
+	maxManagedPolicies = 10 // of a role
+)
+
+// maxTaskDefinition is in bytes. https://docs.aws.amazon.com/general/latest/gr/ecs-service.html
+const maxTaskDefinition = 64 * 1024
 
 // maxLengths are of properties with a text that the configuration is part of.
 var maxLengths = map[string]int{
@@ -144,25 +156,171 @@ func checkLimits(env environment, bodies map[string][]byte) []string {
 			}
 		}
 	}
-	policies := map[string]int{}
 	for _, r := range env.Resources {
 		for property, limit := range maxLengths {
 			if value, _ := r.Properties[property].(string); len(value) > limit {
 				broken = append(broken, fmt.Sprintf("%s: %s has %d characters, allowed are %d: %s", r.ID, property, len(value), limit, value))
 			}
 		}
-		if r.Type == "AWS::IAM::Policy" {
-			for _, role := range references(r.Properties["Roles"]) {
-				policies[role] += len(text(r.Properties["PolicyDocument"]))
-			}
+		if size := len(compact(r.Properties)); r.Type == "AWS::ECS::TaskDefinition" && size > maxTaskDefinition {
+			broken = append(broken, fmt.Sprintf("%s has %d bytes, ECS takes %d", r.ID, size, maxTaskDefinition))
 		}
 	}
-	for role, n := range policies {
-		if n > maxRolePolicy {
-			broken = append(broken, fmt.Sprintf("%s has policies of %d characters, IAM takes %d", role, n, maxRolePolicy))
+	return append(broken, checkRoleLimits(env)...)
+}
+
+// checkRoleLimits counts what IAM counts, wherever a template writes it.
+func checkRoleLimits(env environment) []string {
+	var broken []string
+	inline, managed := map[string]int{}, map[string]int{}
+	limit := func(what string, n, most int) {
+		if n > most {
+			broken = append(broken, fmt.Sprintf("%s of %d, IAM takes %d", what, n, most))
 		}
+	}
+	characters := func(document any) int {
+		return utf8.RuneCountInString(strings.Join(strings.Fields(compact(document)), ""))
+	}
+	for _, r := range env.Resources {
+		size := characters(r.Properties["PolicyDocument"])
+		switch r.Type {
+		case "AWS::IAM::Policy":
+			for _, role := range references(r.Properties["Roles"]) {
+				inline[role] += size
+			}
+		case "AWS::IAM::RolePolicy":
+			for _, role := range references(r.Properties["RoleName"]) {
+				inline[role] += size
+			}
+		case "AWS::IAM::ManagedPolicy":
+			limit(r.ID+" has characters", size, maxManagedPolicy)
+			for _, role := range references(r.Properties["Roles"]) {
+				managed[role]++
+			}
+		case "AWS::IAM::Role":
+			for _, policy := range list(r.Properties["Policies"]) {
+				inline[r.ID] += characters(at(policy, "PolicyDocument"))
+			}
+			managed[r.ID] += len(list(r.Properties["ManagedPolicyArns"]))
+			limit(r.ID+" has a trust policy with characters", characters(r.Properties["AssumeRolePolicyDocument"]), maxTrustPolicy)
+		}
+	}
+	for role, n := range inline {
+		limit(role+" has inline policies with characters", n, maxRolePolicy)
+	}
+	for role, n := range managed {
+		limit(role+" has a number of managed policies", n, maxManagedPolicies)
 	}
 	return broken
+}
+
+// arnLength stands for what a reference becomes when it is deployed. The ARNs of this project's resources, with names of the longest
+// project and environment and the suffix that CloudFormation adds, have about as many characters; names are shorter.
+const arnLength = 120
+
+// compact is about the JSON that a service gets for node: each reference has the length of an ARN.
+func compact(node any) string {
+	var b strings.Builder
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(deployed(node)); err != nil {
+		panic(err)
+	}
+	return strings.TrimSpace(b.String())
+}
+
+// deployed replaces the functions of CloudFormation by texts of a likely length.
+func deployed(node any) any {
+	switch node := node.(type) {
+	case []any:
+		all := make([]any, len(node))
+		for i := range node {
+			all[i] = deployed(node[i])
+		}
+		return all
+	case map[string]any:
+		if template, ok := node["Fn::Sub"].(string); ok {
+			return anyReference.ReplaceAllString(template, strings.Repeat("x", arnLength))
+		}
+		if join, ok := node["Fn::Join"].([]any); ok {
+			var parts []string
+			for _, part := range list(join[1]) {
+				parts = append(parts, fmt.Sprint(deployed(part)))
+			}
+			return strings.Join(parts, join[0].(string))
+		}
+		all := map[string]any{}
+		for key, value := range node {
+			if key == "Ref" || strings.HasPrefix(key, "Fn::") {
+				return strings.Repeat("x", arnLength)
+			}
+			all[key] = deployed(value)
+		}
+		return all
+	}
+	return node
+}
+
+var anyReference = regexp.MustCompile(`\$\{[^}]*\}`)
+
+func TestWhatIsTooLargeIsNoticed(t *testing.T) {
+	bodies := synthesize(t, load(t, "dev"))
+	document := func(characters int) string {
+		return fmt.Sprintf(`{"Statement": [{"Resource": "%s"}]}`, strings.Repeat("x", characters))
+	}
+	const role = `{"Ref": "data.Added"}`
+	check := func(env environment, _ config.Environment) []string { return checkLimits(env, bodies) }
+	wantNoticed(t, check, map[string]fault{
+		"policy":              {add("AWS::IAM::Policy", `{"Roles": [`+role+`], "PolicyDocument": `+document(maxRolePolicy)+`}`), "data.Added has inline policies with characters of 10271, IAM takes 10240"},
+		"policy of a role":    {add("AWS::IAM::RolePolicy", `{"RoleName": `+role+`, "PolicyDocument": `+document(maxRolePolicy)+`}`), "data.Added has inline policies"},
+		"policy in a role":    {add("AWS::IAM::Role", `{"Policies": [{"PolicyDocument": `+document(maxRolePolicy)+`}]}`), "data.Added has inline policies"},
+		"two inline policies": {add("AWS::IAM::Role", `{"Policies": [{"PolicyDocument": `+document(6000)+`}, {"PolicyDocument": `+document(6000)+`}]}`), "data.Added has inline policies with characters of 12062"},
+		"references":          {add("AWS::IAM::Role", `{"Policies": [{"PolicyDocument": {"Statement": [{"Resource": [`+strings.Repeat(role+",", 99)+role+`]}]}}]}`), "data.Added has inline policies with characters of 12330"},
+		"managed policy":      {add("AWS::IAM::ManagedPolicy", `{"PolicyDocument": `+document(maxManagedPolicy)+`}`), "data.Added has characters of 6175, IAM takes 6144"},
+		"managed policies":    {add("AWS::IAM::Role", `{"ManagedPolicyArns": ["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11"]}`), "data.Added has a number of managed policies of 11, IAM takes 10"},
+		"trust policy":        {add("AWS::IAM::Role", `{"AssumeRolePolicyDocument": `+document(maxTrustPolicy)+`}`), "data.Added has a trust policy with characters of 2079, IAM takes 2048"},
+		"task definition":     {add("AWS::ECS::TaskDefinition", `{"ContainerDefinitions": [{"Name": "`+strings.Repeat("x", maxTaskDefinition)+`"}]}`), "bytes, ECS takes 65536"},
+		"group's name":        {add("AWS::Logs::LogGroup", `{"LogGroupName": "`+strings.Repeat("x", 513)+`"}`), "LogGroupName has 513 characters"},
+	})
+}
+
+// As many variables and secrets as the configuration accepts: what AWS limits in size still holds, and the roles' policies too, which the
+// library splits. The sweep's are small.
+func TestTheMostThatTheConfigurationAcceptsCanBeDeployed(t *testing.T) {
+	secret := func(i, characters int) (name, arn string) {
+		return fmt.Sprintf("KEY_%03d", i), fmt.Sprintf("arn:aws:secretsmanager:eu-west-1:111122223333:secret:%0*d-AbCdEf", characters, i)
+	}
+	for name, characters := range map[string]int{"many secrets": 5, "secrets with long names": 100, "secrets with the longest names": 512} {
+		t.Run(name, func(t *testing.T) {
+			var file strings.Builder
+			file.WriteString("project: shop\nregion: eu-west-1\ndatabase: {name: shop, user: admin}\nservice:\n  secrets:\n")
+			var cfg config.Environment
+			for n := 0; ; n++ {
+				variable, arn := secret(n, characters)
+				fmt.Fprintf(&file, "    %s: %s\n", variable, arn)
+				if n%5 != 0 {
+					continue
+				}
+				parsed, err := config.Parse("test.yaml", "test", []byte(file.String()))
+				if err != nil {
+					if !strings.Contains(err.Error(), "bytes of the task definition") {
+						t.Fatal(err)
+					}
+					break
+				}
+				cfg = parsed
+			}
+			bodies := synthesize(t, cfg)
+			env := decodeTemplates(t, bodies)
+			for _, broken := range checkLimits(env, bodies) {
+				t.Error(broken)
+			}
+			if size := len(compact(env.byPath(t, "Service/TaskDefinition/Resource").Properties)); size < maxTaskDefinition*9/10 {
+				t.Errorf("a task definition of %d bytes: the test shows nothing", size)
+			}
+			t.Logf("figure: %d secrets with names of %d characters", len(cfg.Service.Secrets), characters)
+		})
+	}
 }
 
 // pathOf is a resource's construct path below its environment.
