@@ -7,7 +7,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-cdk-go/awscdk/v2/cxapi"
+
 	"flask-on-fargate/config"
+	"flask-on-fargate/stacks"
 )
 
 // checkLifecycle wants exactly the data to outlive a retained environment, and nothing another one.
@@ -81,6 +84,14 @@ func checkRemoval(env environment, kept ...string) []string {
 					fail("%s is protected: its stack could not be destroyed", id)
 				}
 			}
+		case "AWS::Logs::LogGroup":
+			if protected := r.Properties["DeletionProtectionEnabled"]; protected != nil && protected != false {
+				fail("%s is protected: its stack could not be destroyed", id)
+			}
+		case "AWS::RDS::DBInstance":
+			if logs := list(r.Properties["EnableCloudwatchLogsExports"]); goes && len(logs) > 0 {
+				fail("%s exports %s to log groups that RDS makes and that stay", id, text(logs))
+			}
 		case "AWS::Lambda::Function":
 			hasLogGroup(r, "LoggingConfig", "LogGroup")
 		case "AWS::CodeBuild::Project":
@@ -128,6 +139,8 @@ func TestWhatWouldStayOrGoIsNoticed(t *testing.T) {
 		"backups that stay":           {set("Data/Database/Instance/Resource", `{"DeleteAutomatedBackups": false}`), "go with it: false, want true"},
 		"a repository that stays":     {set("Data/Repository/Resource", `{"EmptyOnDelete": false}`), "is not emptied"},
 		"a protected load balancer":   {set("Service/Web/LB/Resource", `{"LoadBalancerAttributes": [{"Key": "deletion_protection.enabled", "Value": "true"}]}`), "could not be destroyed"},
+		"a protected log group":       {set("Service/Logs/Resource", `{"DeletionProtectionEnabled": true}`), "service.Logs6819BB44 is protected"},
+		"log groups of the database":  {set("Data/Database/Instance/Resource", `{"EnableCloudwatchLogsExports": ["error"]}`), `exports ["error"] to log groups`},
 		"a bucket that is not empty":  {add("AWS::S3::Bucket", `{}`), "emptied when destroyed: false"},
 		"a function's own log group":  {add("AWS::Lambda::Function", `{}`), "has no declared log group"},
 		"a build's own log group":     {add("AWS::CodeBuild::Project", `{}`), "has no declared log group"},
@@ -135,22 +148,63 @@ func TestWhatWouldStayOrGoIsNoticed(t *testing.T) {
 	})
 }
 
+// checkProtection wants exactly the stacks that end in one of the names to be protected from their termination.
+func checkProtection(all []cxapi.CloudFormationStackArtifact, names ...string) []string {
+	var broken []string
+	for _, stack := range all {
+		wanted := slices.ContainsFunc(names, func(name string) bool { return strings.HasSuffix(*stack.StackName(), name) })
+		if got := stack.TerminationProtection() != nil && *stack.TerminationProtection(); got != wanted {
+			broken = append(broken, fmt.Sprintf("the termination protection of %s is %t, want %t", *stack.StackName(), got, wanted))
+		}
+	}
+	return broken
+}
+
+// Delivered stacks are protected as the directly deployed ones are; the pipeline's own hold no data.
+func TestDeliveredStacksWithDataAreProtectedWhereItIsKept(t *testing.T) {
+	app := newApp(t, inPlace(t))
+	stacks.NewDelivery(app, crossing(t), pinned(t))
+	all := *app.Synth(nil).StacksRecursively()
+	if len(all) != 2+2*len(stackNames) {
+		t.Fatalf("%d stacks", len(all))
+	}
+	for _, broken := range checkProtection(all, "-prod-network", "-prod-data") {
+		t.Error(broken)
+	}
+	for says, names := range map[string][]string{
+		"flask-app-prod-network is true, want false": {"-prod-data"},
+		"flask-app-delivery is false, want true":     {"-prod-network", "-prod-data", "-delivery"},
+	} {
+		if broken := checkProtection(all, names...); len(broken) != 1 || !strings.Contains(broken[0], says) {
+			t.Errorf("noticed: %q, want %q", broken, says)
+		}
+	}
+}
+
 // What a retained environment loses is noticed too.
 func TestLostDataIsNoticed(t *testing.T) {
 	cfg := load(t, "prod")
 	bodies := synthesize(t, cfg)
-	for path, fault := range map[string]func(r *resource){
-		"Data/Bucket/Resource":            func(r *resource) { r.UpdateReplacePolicy = "Delete" },
-		"Data/Repository/Resource":        func(r *resource) { r.DeletionPolicy = "Delete" },
-		"Data/FlaskSecret/Resource":       func(r *resource) { r.UpdateReplacePolicy = "" },
-		"Data/Database/Instance/Resource": func(r *resource) { r.Properties["DeletionProtection"] = false },
+	paths := []string{"Data/Bucket/Resource", "Data/Database/Credentials/Resource", "Data/Database/Instance/Resource", "Data/FlaskSecret/Resource", "Data/Repository/Resource"}
+	for _, path := range paths {
+		for _, policies := range [][2]string{{"Delete", "Retain"}, {"RetainExceptOnCreate", "Delete"}, {"RetainExceptOnCreate", ""}, {"Snapshot", "Delete"}, {"Snapshot", ""}, {"", ""}} {
+			env := decodeTemplates(t, bodies)
+			r := env.byPath(t, path)
+			r.DeletionPolicy, r.UpdateReplacePolicy = policies[0], policies[1]
+			env.Resources[r.ID] = r
+			if broken := strings.Join(checkLifecycle(env, cfg), "\n"); !strings.Contains(broken, "there stay") {
+				t.Errorf("%s with the policies %q: noticed %q", path, policies, broken)
+			}
+		}
+	}
+	for says, lost := range map[string]string{
+		"the deletion protection of data.DatabaseInstanceAA8A5FDE is false": `{"DeletionProtection": false}`,
+		"the backups of data.DatabaseInstanceAA8A5FDE go with it: true":     `{"DeleteAutomatedBackups": true}`,
 	} {
 		env := decodeTemplates(t, bodies)
-		r := env.byPath(t, path)
-		fault(&r)
-		env.Resources[r.ID] = r
-		if len(checkLifecycle(env, cfg)) == 0 {
-			t.Errorf("nothing noticed at %s", path)
+		set("Data/Database/Instance/Resource", lost)(t, env)
+		if broken := strings.Join(checkLifecycle(env, cfg), "\n"); !strings.Contains(broken, says) {
+			t.Errorf("noticed: %q, want %q", broken, says)
 		}
 	}
 }

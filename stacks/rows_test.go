@@ -477,12 +477,12 @@ func TestTheCostOfExtendedSupportIsAWarningWithItsRemedy(t *testing.T) {
 
 func TestStacksWithDataAreProtectedWhereItIsKept(t *testing.T) {
 	for _, retain := range []bool{true, false} {
-		for _, stack := range assemble(t, minimal(func(env *config.Environment) { env.Retain = retain })) {
-			holds := strings.HasSuffix(*stack.StackName(), "-network") || strings.HasSuffix(*stack.StackName(), "-data")
-			got := stack.TerminationProtection() != nil && *stack.TerminationProtection()
-			if want := retain && holds; got != want {
-				t.Errorf("with retain %t the termination protection of %s is %t, want %t", retain, *stack.StackName(), got, want)
-			}
+		protected := []string{}
+		if retain {
+			protected = []string{"-network", "-data"}
+		}
+		for _, broken := range checkProtection(assemble(t, minimal(func(env *config.Environment) { env.Retain = retain })), protected...) {
+			t.Errorf("with retain %t %s", retain, broken)
 		}
 	}
 }
