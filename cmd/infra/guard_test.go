@@ -208,6 +208,8 @@ var templateCases = []struct {
 	{name: "the final snapshot goes", env: "prod", stack: "data", after: all(set(databaseID+".DeletionPolicy", "Delete")),
 		want: []string{"protection: " + databaseID + ".DeletionPolicy"}},
 	{name: "a database's policy is left to the default, a snapshot", env: "prod", stack: "data", after: all(remove(databaseID + ".DeletionPolicy"))},
+	{name: "a replaced database leaves nothing by default", env: "prod", stack: "data", after: all(remove(databaseID + ".UpdateReplacePolicy")),
+		want: []string{"protection: " + databaseID + ".UpdateReplacePolicy"}},
 	{name: "a bucket is no longer kept when it is replaced", env: "prod", stack: "data", after: all(remove(bucketID + ".UpdateReplacePolicy")),
 		want: []string{"protection: " + bucketID + ".UpdateReplacePolicy"}},
 	{name: "a secret is kept although its creation failed", env: "prod", stack: "data", after: all(set(secretID+".DeletionPolicy", "Retain"))},

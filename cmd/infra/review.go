@@ -249,7 +249,7 @@ func describeStack(p pair, diff templateDiff, changes []resourceChange) (section
 		case !wasThere:
 			lists["added"] = append(lists["added"], item{Text: named(id, after)})
 		case !isThere:
-			lists["removed"] = append(lists["removed"], item{Text: fmt.Sprintf("%s, %s", named(id, before), fate[policyOf(before.Type, before.DeletionPolicy)])})
+			lists["removed"] = append(lists["removed"], item{Text: fmt.Sprintf("%s, %s", named(id, before), fate[policyOf(before.Type, "DeletionPolicy", before.DeletionPolicy)])})
 		case before.Type != after.Type:
 			lists["removed"] = append(lists["removed"], item{named(id, before), []string{"`Type`: `" + before.Type + "` → `" + after.Type + "`, which CloudFormation refuses under the same logical id"}})
 		default:

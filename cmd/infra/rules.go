@@ -96,7 +96,7 @@ func judge(changes []resourceChange) []finding {
 		whole := propertyChange{Name: wholeResource, Old: c.Old.Properties, New: c.New.Properties}
 		if c.Removed {
 			whole.New = nil
-			add(whole, ruleDeletion, deletion(kind, policyOf(c.Type, c.Old.DeletionPolicy)))
+			add(whole, ruleDeletion, deletion(kind, policyOf(c.Type, "DeletionPolicy", c.Old.DeletionPolicy)))
 			continue
 		}
 		if c.Unclear != "" {
@@ -109,7 +109,7 @@ func judge(changes []resourceChange) []finding {
 		}
 		for _, p := range weakerPolicies(c) {
 			add(p, ruleProtection, fmt.Sprintf("The %s loses protection: %s it would be %s, no longer %s.", kind, policyMoment[p.Name],
-				fate[policyOf(c.Type, p.New.(string))], fate[policyOf(c.Type, p.Old.(string))]))
+				fate[policyOf(c.Type, p.Name, p.New.(string))], fate[policyOf(c.Type, p.Name, p.Old.(string))]))
 		}
 	}
 	slices.SortStableFunc(found, func(a, b finding) int { return slices.Index(gravest, a.Rule) - slices.Index(gravest, b.Rule) })
@@ -122,7 +122,7 @@ func judgeProperty(c resourceChange, kind string, p propertyChange) (rule, probl
 	case c.Type == attachmentType:
 		return ruleAttachment, "The secret's attachment changes: Secrets Manager writes the connection into the secret anew, or takes it out, and the application may lose its login."
 	case replaces(c.Type, p.Name, p.Requires):
-		return ruleReplacement, replacement(kind, p, policyOf(c.Type, c.Old.UpdateReplacePolicy))
+		return ruleReplacement, replacement(kind, p, policyOf(c.Type, "UpdateReplacePolicy", c.Old.UpdateReplacePolicy))
 	case c.Type == secretType && p.Name == "GenerateSecretString":
 		return ruleSecret, "Secrets Manager generates a new value: whatever was encrypted, signed or configured with the old one no longer fits."
 	case c.Type == databaseType && p.Name == "MasterUserPassword":
@@ -184,15 +184,17 @@ var policyMoment = map[string]string{
 	"UpdateReplacePolicy": "when it is replaced",
 }
 
-// policyOf returns what a DeletionPolicy or an UpdateReplacePolicy means.
+// policyOf returns what the value of DeletionPolicy or UpdateReplacePolicy means. Without a DeletionPolicy a database leaves a snapshot;
+// without an UpdateReplacePolicy nothing is left of it.
 // https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-attribute-deletionpolicy.html
-func policyOf(resourceType, policy string) string {
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-attribute-updatereplacepolicy.html
+func policyOf(resourceType, attribute, value string) string {
 	switch {
-	case policy == "RetainExceptOnCreate":
+	case value == "RetainExceptOnCreate":
 		return retainPolicy
-	case policy != "":
-		return policy
-	case resourceType == databaseType: // outside of a cluster
+	case value != "":
+		return value
+	case attribute == "DeletionPolicy" && resourceType == databaseType: // outside of a cluster
 		return snapshotPolicy
 	}
 	return deletePolicy
@@ -208,7 +210,7 @@ func weakerPolicies(c resourceChange) []propertyChange {
 		{Name: "DeletionPolicy", Old: c.Old.DeletionPolicy, New: c.New.DeletionPolicy},
 		{Name: "UpdateReplacePolicy", Old: c.Old.UpdateReplacePolicy, New: c.New.UpdateReplacePolicy},
 	} {
-		before, after := policyOf(c.Type, p.Old.(string)), policyOf(c.Type, p.New.(string))
+		before, after := policyOf(c.Type, p.Name, p.Old.(string)), policyOf(c.Type, p.Name, p.New.(string))
 		if slices.Index(strength, after) < slices.Index(strength, before) {
 			weaker = append(weaker, p)
 		}
