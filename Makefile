@@ -65,7 +65,7 @@ sweep: app ## Synthesize 200 generated environments, and ask each for what must 
 
 .PHONY: fuzz
 fuzz: ## Fuzz the configuration's loader and the decoding of every handler's events, for 20,000 inputs each
-	@for target in ./config:FuzzParse ./functions/schemainit:FuzzOnEvent ./functions/schemainit:FuzzIsComplete ./functions/schemainit:FuzzWithTail ./functions/release:FuzzEvent ./functions/seedimage:FuzzDecode; do \
+	@for target in ./config:FuzzParse ./functions/schemainit:FuzzOnEvent ./functions/schemainit:FuzzIsComplete ./functions/schemainit:FuzzWithTail ./functions/release:FuzzEvent ./functions/seedimage:FuzzDecode ./functions/seedimage:FuzzEvent; do \
 		echo "go test $${target%%:*} -fuzz=^$${target#*:}$$"; \
 		go test "$${target%%:*}" -run='^$$' -fuzz="^$${target#*:}$$" -fuzztime=20000x || exit 1; done
 

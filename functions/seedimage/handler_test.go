@@ -52,7 +52,7 @@ type fakeECR struct {
 	requests []string
 }
 
-func newFakeECR(t *testing.T) *fakeECR {
+func newFakeECR(t testing.TB) *fakeECR {
 	f := &fakeECR{registry: registry.New(registry.Logger(log.New(io.Discard, "", 0)))}
 	f.Server = httptest.NewServer(f)
 	t.Cleanup(f.Close)
@@ -138,7 +138,7 @@ func (f *fakeECR) digest(t *testing.T, tag string) string {
 }
 
 // handler is one whose program has the given content.
-func (f *fakeECR) handler(t *testing.T, program string) *handler {
+func (f *fakeECR) handler(t testing.TB, program string) *handler {
 	t.Helper()
 	dir := t.TempDir()
 	for _, arch := range architectures {
@@ -725,4 +725,50 @@ func TestRetriesSpanIAMsDelay(t *testing.T) {
 	if !retryer.IsErrorRetryable(&codedError{"AccessDeniedException"}) || retryer.IsErrorRetryable(&codedError{"InvalidParameterException"}) {
 		t.Error("want AccessDeniedException retried, and InvalidParameterException not")
 	}
+}
+
+// FuzzEvent takes the event as Lambda does, from its JSON.
+func FuzzEvent(f *testing.F) {
+	for _, event := range []cfn.Event{createEvent(), updateEvent("ContainerPort", "80"), {RequestType: cfn.RequestDelete, PhysicalResourceID: "seed-image/" + repositoryUnderTest}} {
+		raw, err := json.Marshal(event)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(raw)
+	}
+	f.Add([]byte(`{"RequestType":"Update","PhysicalResourceId":"x","ResourceProperties":{"RepositoryName":["a"],"ContainerPort":80,"Architecture":null,"ProgramVersion":{}}}`))
+	f.Add([]byte(`{"RequestType":"Delete","ResourceProperties":{"x":1}}`))
+	f.Add([]byte(`{"RequestType":"Create","PhysicalResourceId":null}`))
+	f.Add([]byte(`null`))
+	fake := newFakeECR(f)
+	h := fake.handler(f, "v1")
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		var event cfn.Event
+		if json.Unmarshal(raw, &event) != nil {
+			t.Skip() // nothing of the function is called
+		}
+		p, invalid := decode(event.ResourceProperties)
+		wanted := event.PhysicalResourceID
+		works := event.RequestType != cfn.RequestDelete && invalid == nil
+		if works {
+			wanted = "seed-image/" + p.RepositoryName
+		}
+		var out bytes.Buffer
+		h := *h
+		h.log = slog.New(slog.NewJSONHandler(&out, nil))
+		fake.reset()
+		id, data, err := h.handle(t.Context(), event)
+		switch {
+		case strings.Contains(out.String(), `"msg":"panic"`):
+			t.Error(out.String())
+		case id != wanted:
+			t.Errorf("physical id %q, want %q", id, wanted)
+		case works && (err != nil || data["SeedDigest"] == "" || data["SeedDigest"] != data["LiveDigest"]):
+			t.Errorf("data %v, error %v; want the same digest twice", data, err)
+		case !works && (len(fake.requests) > 0 || data != nil || (err == nil) != (event.RequestType == cfn.RequestDelete)):
+			t.Errorf("requests %q, data %v, error %v; want nothing done, and an error unless it is a Delete", fake.requests, data, err)
+		case err != nil && (jsonLength(err.Error()) > maxReason || strings.Contains(err.Error(), "\n")):
+			t.Errorf("a reason of %d bytes: %v", jsonLength(err.Error()), err)
+		}
+	})
 }
