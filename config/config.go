@@ -186,7 +186,8 @@ type Service struct {
 	// for each, "" for an empty one; at most 61440 bytes as JSON, together with `secrets`.
 	Environment map[string]string `yaml:"environment,omitempty"`
 	// Secrets maps further environment variables of the application to Secrets Manager secrets: the full ARN, followed by
-	// `:key::` to take one key of a JSON secret. A secret of another account needs a resource policy there.
+	// `:key::` to take one key of a JSON secret. A secret of another account needs a resource policy there. The tasks read a value when
+	// they start: `aws ecs update-service --force-new-deployment` gives a changed one to those that run, see docs/releases.md.
 	//
 	// Allowed: names as in `environment`, and not in both; the full ARN of a secret in the environment's region,
 	// arn:aws:secretsmanager:<region>:<account>:secret:<name>-<6 characters>, or that and :<json key>:<version stage>:<version id>,

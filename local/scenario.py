@@ -10,6 +10,7 @@ import http.client
 import json
 import os
 import re
+import secrets
 import shutil
 import signal
 import socket
@@ -196,6 +197,36 @@ def traffic(url: str) -> Iterator[Counter[str]]:
     expect(not wrong, f"{sum(wrong.values())} of {counts.total()} requests failed: {wrong}")
 
 
+commands: set[str] = set()  # of every process that watched() saw
+
+
+@contextlib.contextmanager
+def watched() -> Iterator[None]:
+    """Collects the command lines of all processes of this machine while the block runs, twenty times a second."""
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(0.05):
+            for process in filter(str.isdigit, os.listdir("/proc")):
+                with contextlib.suppress(OSError):  # it has ended
+                    commands.add(Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def until(what: str, condition: Callable[[], object], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        expect(time.monotonic() < deadline, f"after {seconds:.0f} s: {what}")
+        time.sleep(0.2)
+
+
 @contextlib.contextmanager
 def changed(name: str, edit: tuple[str, str] | str) -> Iterator[None]:
     """A file of the project with other text while the block runs."""
@@ -227,7 +258,8 @@ def sample(version: str, *options: str) -> Path:
 
 
 def deploys_everything() -> str:
-    up = local("up").succeeded()
+    with watched():
+        up = local("up").succeeded()
     env = Environment()
     for stack in STACKS:
         expect(env.cloud.stacks()[stack]["StackStatus"] == "CREATE_COMPLETE", f"{stack} is not CREATE_COMPLETE")
@@ -279,7 +311,7 @@ def stops_a_wrong_configuration_before_anything_is_sent() -> str:
 def applies_a_new_schema_file_once() -> str:
     env = Environment()
     before = env.tasks()
-    with changed("sql/002-added.sql", "CREATE TABLE added (id INT PRIMARY KEY);\nINSERT INTO added VALUES (1);\n"):
+    with watched(), changed("sql/002-added.sql", "CREATE TABLE added (id INT PRIMARY KEY);\nINSERT INTO added VALUES (1);\n"):
         up = local("up").succeeded()
         expect(list(ledger()) == ["002-added.sql", "init.sql"], f"the ledger has {list(ledger())}")
         expect(env.tasks() == before, "the service was touched: its task is another one")
@@ -312,7 +344,7 @@ def keeps_the_old_image_when_a_new_one_is_broken() -> str:
 
 def releases_a_good_image_without_a_failed_request() -> str:
     env = Environment()
-    with traffic(env.url) as requests:
+    with watched(), traffic(env.url) as requests:
         release = local("release", str(sample("good"))).succeeded()
     expect("200 good" in requests, f"the answers were {dict(requests)}")
     tag = re.search(r"sha-[0-9a-f]{40}", release.output)
@@ -351,30 +383,71 @@ def gives_its_variables_to_a_program_beside_it() -> str:
     return f"{len(variables)} variables, with which a program in the shell reaches the database, the bucket and the secret"
 
 
-def writes_no_secret_anywhere() -> str:
+def gives_the_application_a_secret_and_by_one_command_its_new_value() -> str:
     env = Environment()
-    values = []
+    manager, values = env.cloud.client("secretsmanager"), [secrets.token_hex(16), secrets.token_hex(16)]
+    arn = manager.create_secret(Name="api-key", SecretString=values[0])["ARN"]
+    with watched(), changed("config/local.yaml", ("logRetentionDays: 1", f"logRetentionDays: 1\n  secrets:\n    API_KEY: {arn}")):
+        up = local("up").succeeded()
+        expect(held("API_KEY") == {values[0]}, "the application's task does not have the secret's value")
+        manager.put_secret_value(SecretId=arn, SecretString=values[1])
+        live, before = env.digest("live"), env.tasks()
+        with traffic(env.url) as requests:
+            began = time.monotonic()
+            # aws ecs update-service --force-new-deployment, as docs/releases.md has it
+            env.cloud.client("ecs").update_service(cluster=env.output("service", "ClusterName"), service=env.output("service", "ServiceName"), forceNewDeployment=True)
+            until("the former value is still in use", lambda: held("API_KEY") == {values[1]})
+            seconds = time.monotonic() - began
+    expect(not set(before) & set(env.tasks()), "the task is the same")
+    expect(set(requests) == {"200 good"}, f"the answers were {dict(requests)}: the image changed")
+    expect(env.digest("live") == live, "live has moved")
+    return f"deployed in {up.seconds:.0f} s; the new value was in use {seconds:.0f} s after the command, {requests.total()} requests, none failed"
+
+
+def held(variable: str) -> set[str]:
+    """What the processes of the emulator's containers have in a variable."""
+    found = set()
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            # The CLI and the emulator itself have no such address.
+            environment = process.environ()
+            if variable in environment and "BIND_ADDR" in environment:
+                found.add(environment[variable])
+    return found
+
+
+def writes_no_secret_anywhere() -> str:
+    """Secret values are only where they are used: in Secrets Manager, in environments and in the option file of the schema task.
+
+    Searched is what is written after the values are there. The templates are not: they are written before.
+    """
+    env = Environment()
+    manager, values = env.cloud.client("secretsmanager"), []
     for secret in env.cloud.all("secretsmanager", "list_secrets", "SecretList"):
-        text = env.cloud.client("secretsmanager").get_secret_value(SecretId=secret["ARN"])["SecretString"]
-        values.append(json.loads(text)["password"] if text.startswith("{") else text)
-    expect(len(values) == 2 and all(len(v) > 20 for v in values), f"{len(values)} secrets, want 2 long ones")
-    places: dict[str, str] = {}
+        for version in manager.list_secret_version_ids(SecretId=secret["ARN"], IncludeDeprecated=True)["Versions"]:
+            text = manager.get_secret_value(SecretId=secret["ARN"], VersionId=version["VersionId"])["SecretString"]
+            values.append(json.loads(text)["password"] if text.startswith("{") else text)
+    expect(len(values) >= 4 and all(len(v) > 20 for v in values), f"{len(values)} values, want at least 4 long ones: the password, FLASK_SECRET, and both of API_KEY")
+    for words in ("/seed fetch", "sh -c # Applies the SQL files", "mysql --defaults-file=", "deploy --all", "infra release"):
+        expect(any(words in command for command in commands), f"no command with {words!r} was seen: {len(commands)} were")
+    places = {f"command {number}, of {command.split(' ')[0]}": command for number, command in enumerate(commands)}
     for name in STACKS:
         client = env.cloud.client("cloudformation")
-        places[f"template of {name}"] = json.dumps(client.get_template(StackName=name)["TemplateBody"], default=str)
         places[f"outputs of {name}"] = json.dumps(client.describe_stacks(StackName=name)["Stacks"], default=str)
         places[f"events of {name}"] = json.dumps(env.cloud.all("cloudformation", "describe_stack_events", "StackEvents", StackName=name), default=str)
+    for arn in env.cloud.all("ecs", "list_task_definitions", "taskDefinitionArns"):
+        places[f"task definition {arn}"] = json.dumps(env.cloud.client("ecs").describe_task_definition(taskDefinition=arn)["taskDefinition"], default=str)
+    for function in env.cloud.all("lambda", "list_functions", "Functions"):
+        places[f"function {function['FunctionName']}"] = json.dumps(function, default=str)
     for group in env.cloud.all("logs", "describe_log_groups", "logGroups"):
         events = env.cloud.all("logs", "filter_log_events", "events", logGroupName=group["logGroupName"])
         places[f"log group {group['logGroupName']}"] = "\n".join(e["message"] for e in events)
-    for process in psutil.process_iter(["pid", "cmdline"]):
-        places[f"command of process {process.info['pid']}"] = " ".join(process.info["cmdline"] or [])
     state = ROOT / ".local/run"
-    for file in (*state.glob("*.log"), *state.glob("containers/*/log"), *state.glob("databases/*/log"), *(f for f in (state / "cdk.out").rglob("*") if f.is_file())):
+    for file in (*state.glob("*.log"), *state.glob("containers/*/log"), *state.glob("databases/*/log")):
         places[str(file.relative_to(state))] = file.read_text(errors="replace")
     found = [place for place, text in places.items() if any(value in text for value in values)]
     expect(not found, f"a secret's value is in {found}")
-    return f"2 secrets, {len(places)} places: templates, outputs, events, logs, commands, assets"
+    return f"{len(values)} values, {len(commands)} commands seen, {len(places) - len(commands)} other places: outputs, events, task definitions, functions, logs"
 
 
 def keeps_the_image_when_the_infrastructure_changes() -> str:
@@ -399,6 +472,7 @@ def leaves_nothing_when_it_is_destroyed() -> str:
     bucket = env.output("data", "S3BucketName")
     for content in (b"one", b"two"):
         env.cloud.client("s3").put_object(Bucket=bucket, Key="photo", Body=content)
+    env.cloud.client("secretsmanager").delete_secret(SecretId="api-key", ForceDeleteWithoutRecovery=True)  # not the stacks' own
     down = local("down").succeeded()
     expect(read_target() is None, "the emulator's record is still there")
     expect(not processes(), f"processes are left: {processes()}")
@@ -458,7 +532,7 @@ def leaves_no_process_when_it_is_interrupted() -> str:
 STEPS = [
     deploys_everything, applied_the_schema, answers_with_the_placeholder, deploys_again_without_a_change, stops_a_wrong_configuration_before_anything_is_sent,
     applies_a_new_schema_file_once, keeps_the_old_image_when_a_new_one_is_broken, releases_a_good_image_without_a_failed_request,
-    gives_its_variables_to_a_program_beside_it, writes_no_secret_anywhere, keeps_the_image_when_the_infrastructure_changes, leaves_nothing_when_it_is_destroyed, protects_what_is_retained,
+    gives_its_variables_to_a_program_beside_it, gives_the_application_a_secret_and_by_one_command_its_new_value, writes_no_secret_anywhere, keeps_the_image_when_the_infrastructure_changes, leaves_nothing_when_it_is_destroyed, protects_what_is_retained,
     starts_from_zero_after_the_emulator_was_killed, leaves_no_process_when_it_is_interrupted,
 ]
 
