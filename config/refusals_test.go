@@ -935,6 +935,12 @@ func TestParseReportsValues(t *testing.T) {
 				"    Allowed: names of letters, digits and underscores, the first no digit, that neither the stacks nor ECS set; a value for each, \"\" for an empty one; at most 61440 bytes as JSON, together with `secrets`.",
 		},
 		{
+			name: "variable with a dynamic reference",
+			yaml: requiredKeys + "service: {environment: {KEY: '{{resolve:secretsmanager:api:SecretString:key}}'}}\n",
+			want: "config/dev.yaml:6:30: service.environment.KEY: \"{{resolve:secretsmanager:api:SecretString:key}}\" is a dynamic reference, whose value CloudFormation would write into the task definition for all to read\n" +
+				"    Name the ARN of the secret in service.secrets: ECS reads it when a task starts.",
+		},
+		{
 			name: "variable with an access key",
 			yaml: requiredKeys + "service: {environment: {KEY: AKIAIOSFODNN7EXAMPLE}}\n",
 			want: "config/dev.yaml:6:30: service.environment.KEY: the value looks like a secret, which templates and the console would show\n" +

@@ -367,6 +367,10 @@ var secretLooking = regexp.MustCompile(`\b(AKIA|ASIA)[A-Z0-9]{16}\b|-----BEGIN [
 func (s Service) validateVariable(r *report, name string) {
 	key := join("service.environment", name)
 	validateName(r, key, name)
+	if strings.Contains(s.Environment[name], "{{resolve:") {
+		r.fault(key, fmt.Sprintf("%q is a dynamic reference, whose value CloudFormation would write into the task definition for all to read", s.Environment[name]),
+			"Name the ARN of the secret in service.secrets: ECS reads it when a task starts.")
+	}
 	if secretLooking.MatchString(s.Environment[name]) || name == "AWS_SECRET_ACCESS_KEY" || name == "AWS_SESSION_TOKEN" {
 		r.fault(key, "the value looks like a secret, which templates and the console would show",
 			"Keep it in Secrets Manager, name its ARN in service.secrets, and replace it: what has been in a file is known. For calls to AWS the task has a role.")

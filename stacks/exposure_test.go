@@ -118,7 +118,7 @@ var standing = map[string]string{
 // not here must be judged first.
 var harmless = []string{
 	"AWS::CodeBuild::Project", "AWS::CodeConnections::Connection", "AWS::CodePipeline::Pipeline", "AWS::ECR::Repository", "AWS::ECS::Cluster", "AWS::ECS::TaskDefinition", "AWS::Events::Rule",
-	"AWS::IAM::Policy", "AWS::IAM::Role", "AWS::IAM::RolePolicy", "AWS::Lambda::Function", "AWS::Lambda::Permission", "AWS::Logs::LogGroup", "AWS::RDS::DBParameterGroup", "AWS::RDS::EventSubscription",
+	"AWS::IAM::ManagedPolicy", "AWS::IAM::Policy", "AWS::IAM::Role", "AWS::IAM::RolePolicy", "AWS::Lambda::Function", "AWS::Lambda::Permission", "AWS::Logs::LogGroup", "AWS::RDS::DBParameterGroup", "AWS::RDS::EventSubscription",
 	"AWS::S3::Bucket", "AWS::S3::BucketPolicy", "AWS::SecretsManager::Secret", "AWS::SecretsManager::SecretTargetAttachment", "AWS::StepFunctions::StateMachine",
 	"Custom::S3AutoDeleteObjects", "Custom::SeedImage", "Custom::VpcRestrictDefaultSG",
 	// The network itself, which checkNetwork looks at.
@@ -428,6 +428,10 @@ func TestEveryJudgedTypeIsThere(t *testing.T) {
 	for _, env := range []environment{decode(t, "prod"), decodeTemplates(t, synthesize(t, minimal(func(env *config.Environment) {
 		env.Retain = false
 		env.NotificationTopicArn = "arn:aws:sns:eu-west-1:123456789012:operators"
+		env.Service.Secrets = map[string]string{} // so many that the library splits the role's policy
+		for i := range 200 {
+			env.Service.Secrets[fmt.Sprintf("KEY_%d", i)] = fmt.Sprintf("arn:aws:secretsmanager:eu-west-1:123456789012:secret:key-%06d", i)
+		}
 	})))} {
 		unused = slices.DeleteFunc(unused, func(name string) bool { return len(env.all(name)) > 0 })
 	}

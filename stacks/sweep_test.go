@@ -107,7 +107,7 @@ func generateEnvironment() *rapid.Generator[generated] {
 		maybe(service, "healthCheckGraceSeconds", oneOf(0, 60, 900))
 		maybe(service, "logRetentionDays", oneOf(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653))
 		maybe(service, "environment", rapid.MapOfN(rapid.StringMatching(`APP_[A-Z]{1,12}`), rapid.StringMatching(`[ -~]{0,40}`), 0, 20).AsAny())
-		maybe(service, "secrets", rapid.MapOfN(rapid.StringMatching(`KEY_[A-Z]{1,12}`), oneOf(arn("secretsmanager", "secret:api-AbCdEf"), arn("secretsmanager", "secret:shared-AbCdEf:token::")), 0, 20).AsAny())
+		maybe(service, "secrets", rapid.MapOfN(rapid.StringMatching(`KEY_[A-Z]{1,12}`), rapid.Map(rapid.StringMatching(`[a-z]{4,40}-[A-Za-z0-9]{6}(:token::)?`), func(name string) any { return arn("secretsmanager", "secret:"+name) }), 0, 200).AsAny())
 
 		pipeline := map[string]any{}
 		maybe(pipeline, "branch", oneOf("main", "release/2026.11", strings.Repeat("b", 255)))
