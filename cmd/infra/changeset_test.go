@@ -111,7 +111,7 @@ func guardWorld(t *testing.T, api *fakeStacks, more string) world {
 			return ctx.Err()
 		},
 		now:     func() time.Time { return clock },
-		compare: compareIn(filepath.Join(root, templateDiffDir)),
+		compare: compare,
 	}
 }
 
@@ -226,7 +226,7 @@ func TestGuardGivesAChangeTheSameHashInEveryWay(t *testing.T) {
 		}
 		files, pairs, fromChangeSet = append(files, test.file), append(pairs, p), append(fromChangeSet, changes)
 	}
-	diffs, err := compareTemplates(t.Context(), filepath.Join(root, templateDiffDir), pairs)
+	diffs, err := compare(t.Context(), pairs)
 	if err != nil {
 		t.Fatal(err)
 	}

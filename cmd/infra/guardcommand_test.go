@@ -249,6 +249,7 @@ func TestGuardSynthesizesARevision(t *testing.T) {
 	t.Setenv("BASE", "before")
 	revisions(t, map[string]map[string][]edit{"prod": nil}, nil)
 	assembly(t, "cdk.out", "prod", map[string][]edit{"data": all(set(databaseID+".Properties.DBName", "other"))})
+	w.compare = compareIn(filepath.Join(root, templateDiffDir)) // the program of its own, as outside the tests
 	t.Setenv("TMPDIR", t.TempDir())
 
 	code, stdout, stderr := runGuard(w, "--env", "prod", "--base", "before")

@@ -18,6 +18,9 @@ import (
 // templateDiffDir holds the Node.js program that compares templates by AWS's resource schemas, seen from the root of the project.
 const templateDiffDir = "cmd/infra/templatediff"
 
+// nodeTools holds what package.json pins, seen from the root of the project.
+var nodeTools = filepath.Join("node_modules", ".bin")
+
 // document is a CloudFormation template: all of it, as it is decoded from JSON.
 type document map[string]any
 
@@ -97,6 +100,36 @@ type securityRule struct {
 
 // compareTemplates asks the program in dir what changes in each pair.
 func compareTemplates(ctx context.Context, dir string, pairs []pair) ([]templateDiff, error) {
+	question, err := templateQuestion(pairs)
+	if err != nil {
+		return nil, err
+	}
+	cmd, err := templateDiffCommand(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	var out, problems bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(question), &out, &problems
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("compare templates by %s: %w\n%s", dir, err, bytes.TrimSpace(problems.Bytes()))
+	}
+	return templateAnswer(dir, out.Bytes(), len(pairs))
+}
+
+// templateDiffCommand is the program in dir, which answers each line of questions with a line.
+func templateDiffCommand(ctx context.Context, dir string) (*exec.Cmd, error) {
+	program := filepath.Join(dir, "diff.js")
+	if _, err := os.Stat(filepath.Join(dir, "node_modules")); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s, which knows AWS's resource schemas, is not installed: run `make templatediff` in the root of the project", program)
+	}
+	node := filepath.Join(nodeTools, "node") // the one that package.json pins
+	if _, err := os.Stat(node); err != nil {
+		node = "node"
+	}
+	return exec.CommandContext(ctx, node, program), nil
+}
+
+func templateQuestion(pairs []pair) ([]byte, error) {
 	type input struct {
 		Old document `json:"old"`
 		New document `json:"new"`
@@ -111,26 +144,13 @@ func compareTemplates(ctx context.Context, dir string, pairs []pair) ([]template
 		}
 	}
 	data, err := json.Marshal(inputs)
-	if err != nil {
-		return nil, err
-	}
-	program := filepath.Join(dir, "diff.js")
-	if _, err := os.Stat(filepath.Join(dir, "node_modules")); errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s, which knows AWS's resource schemas, is not installed: run `make templatediff` in the root of the project", program)
-	}
-	node := filepath.Join("node_modules", ".bin", "node") // the one that package.json pins
-	if _, err := os.Stat(node); err != nil {
-		node = "node"
-	}
-	var out, problems bytes.Buffer
-	cmd := exec.CommandContext(ctx, node, program)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(data), &out, &problems
-	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("compare templates by %s: %w\n%s", program, err, bytes.TrimSpace(problems.Bytes()))
-	}
+	return append(data, '\n'), err
+}
+
+func templateAnswer(dir string, line []byte, pairs int) ([]templateDiff, error) {
 	var diffs []templateDiff
-	if err := json.Unmarshal(out.Bytes(), &diffs); err != nil || len(diffs) != len(pairs) {
-		return nil, fmt.Errorf("compare templates by %s: it answered %d results for %d pairs (%v); run `make clean templatediff`", program, len(diffs), len(pairs), err)
+	if err := json.Unmarshal(line, &diffs); err != nil || len(diffs) != pairs {
+		return nil, fmt.Errorf("compare templates by %s: it answered %d results for %d pairs (%v); run `make clean templatediff`", dir, len(diffs), pairs, err)
 	}
 	return diffs, nil
 }

@@ -1,10 +1,13 @@
-// Compares pairs of CloudFormation templates by AWS's resource schemas. Standard input is a JSON list of {old, new}, two
-// templates; standard output is a list of what changes, in the same order. infra guard and infra review start it.
-import { readFileSync, writeFileSync } from 'node:fs';
+// Compares pairs of CloudFormation templates by AWS's resource schemas. Each line of standard input is a JSON list of
+// {old, new}, two templates; a line of standard output is a list of what changes, in the same order. infra guard and
+// infra review start it, with one line.
+import { writeFileSync } from 'node:fs';
+import { createInterface } from 'node:readline';
 import { fullDiff } from '@aws-cdk/cloudformation-diff';
 
-const pairs = JSON.parse(readFileSync(0, 'utf8'));
-writeFileSync(1, JSON.stringify(pairs.map(({ old, new: next }) => compare(old, next))));
+for await (const line of createInterface({ input: process.stdin })) {
+  writeFileSync(1, `${JSON.stringify(JSON.parse(line).map(({ old, new: next }) => compare(old, next)))}\n`);
+}
 
 function compare(old, next) {
   const resources = {};
