@@ -34,16 +34,12 @@ delivery: app ## Synthesize the delivery pipeline and its environments (config/d
 
 .PHONY: guard
 guard: app templatediff ## Say whether deploying ENV [dev] would lose data: against BASE, an assembly or a git revision, or against AWS
-	@cdk synth --quiet --context env=$(ENV)
-	@bin/infra guard --env $(ENV) $(if $(BASE),--base '$(BASE)')
+	@bin/infra guard --synth --env '$(ENV)' $(if $(BASE),--base '$(BASE)')
 
-# Both revisions are compared, not deployed: the templates are not validated.
 .PHONY: review
 review: app templatediff ## Report what changed for every environment since BASE, a git revision (FORMAT=markdown for a pull request)
 	@[ -n '$(BASE)' ] || { echo 'BASE is missing: name a git revision, as in make review BASE=origin/main' >&2; exit 2; }
-	@dir="$$(mktemp -d)" && trap 'rm -rf "$$dir"' EXIT && for file in config/*.yaml; do env="$$(basename "$$file" .yaml)"; [ "$$env" = delivery ] || { \
-		echo "Synthesizing $$env" >&2; CDK_VALIDATION=false cdk synth --quiet --context env=$$env --output "$$dir/$$env" 2>"$$dir/problems" || { cat "$$dir/problems" >&2; exit 2; }; }; \
-	done && bin/infra review --base '$(BASE)' --app "$$dir" --format '$(or $(FORMAT),text)'
+	@bin/infra review --synth --base '$(BASE)' --format '$(or $(FORMAT),text)'
 
 .PHONY: test
 test: app templatediff ## Run every test that needs no server

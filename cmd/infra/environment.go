@@ -19,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/logging"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/mattn/go-isatty"
 
@@ -109,7 +110,8 @@ type imageStore interface {
 func connectAWS(ctx context.Context, region, profile string) (cloud, error) {
 	options := []func(*awsconfig.LoadOptions) error{
 		awsconfig.WithRegion(region),
-		awsconfig.WithRetryMaxAttempts(5), // a deployment is watched for minutes, and the network may fail meanwhile
+		awsconfig.WithLogger(logging.Nop{}), // what matters is in the errors
+		awsconfig.WithRetryMaxAttempts(5),   // a deployment is watched for minutes, and the network may fail meanwhile
 	}
 	if profile != "" {
 		options = append(options, awsconfig.WithSharedConfigProfile(profile))
@@ -128,7 +130,7 @@ func connectAWS(ctx context.Context, region, profile string) (cloud, error) {
 
 // assumeRole reads stacks as a role, such as the lookup role that `cdk bootstrap` made in another account.
 func assumeRole(ctx context.Context, region, roleARN string) (stackReader, error) {
-	cfg, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithRegion(region), awsconfig.WithRetryMaxAttempts(5))
+	cfg, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithRegion(region), awsconfig.WithRetryMaxAttempts(5), awsconfig.WithLogger(logging.Nop{}))
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -30,6 +31,8 @@ There are three ways to ask:
   --env ENV --base DIR  the assembly in cdk.out against another one, or against
                         that of a git revision; this needs no AWS account
 
+"make guard" adds --synth, which writes the assembly first.
+
 A change that is meant passes by an entry below guard.allow in the
 environment's file, which the guard prints. The entry is valid for that one
 change; an entry that fits none is reported, and may be removed.
@@ -41,7 +44,7 @@ type guardOptions struct {
 	env, app, base            string
 	stack, changeSet, roleARN string
 	profile                   string
-	json                      bool
+	synth, json               bool
 }
 
 func newGuard(w world) *cobra.Command {
@@ -58,7 +61,9 @@ func newGuard(w world) *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			v, err := guard(cmd.Context(), w, o, cmd.ErrOrStderr())
+			ctx, stopWatching := interruptible(cmd.Context())
+			defer stopWatching()
+			v, err := guard(ctx, w, o, cmd.ErrOrStderr())
 			if err != nil {
 				if o.json {
 					writeJSON(cmd.OutOrStdout(), map[string]string{"environment": o.env, "verdict": "unknown", "problem": err.Error()})
@@ -79,6 +84,7 @@ func newGuard(w world) *cobra.Command {
 	cmd.Flags().StringVar(&o.env, "env", "", "environment, whose file config/`ENV`.yaml may allow changes")
 	cmd.Flags().StringVar(&o.app, "app", defaultAssembly, "assembly that would be deployed, `DIR`")
 	cmd.Flags().StringVar(&o.base, "base", "", "assembly `DIR` or git revision to compare with, not the deployed stacks")
+	cmd.Flags().BoolVar(&o.synth, "synth", false, "synthesize the environment into --app first")
 	cmd.Flags().StringVar(&o.stack, "stack", "", "`NAME` of the stack of --change-set")
 	cmd.Flags().StringVar(&o.changeSet, "change-set", "", "`NAME` of a change set of CloudFormation")
 	cmd.Flags().StringVar(&o.roleARN, "role-arn", "", "role to read with, `ARN` (default: the credentials themselves)")
@@ -95,6 +101,10 @@ func (o guardOptions) check() error {
 		return fmt.Errorf("--stack is %q and --change-set is %q: name both, or neither", o.stack, o.changeSet)
 	case o.base != "" && (o.stack != "" || o.roleARN != "" || o.profile != ""):
 		return errors.New("--base compares two assemblies and asks no AWS account: remove --stack, --change-set, --role-arn and --profile, or --base")
+	case o.synth && o.stack != "":
+		return errors.New("--synth makes an assembly, but --change-set looks at none: remove one of them")
+	case o.synth && o.base != "" && filepath.Clean(o.base) == filepath.Clean(o.app):
+		return fmt.Errorf("--base is %q, which --synth overwrites: name another folder, or a git revision", o.base)
 	case o.roleARN != "" && o.profile != "":
 		return errors.New("--role-arn and --profile are both given: name one of them; a profile can itself assume a role")
 	}
@@ -113,36 +123,56 @@ func guard(ctx context.Context, w world, o guardOptions, progress io.Writer) (*v
 	if o.stack != "" && !strings.HasPrefix(o.stack, env.FullName()+"-") {
 		return nil, fmt.Errorf("--stack is %q, but the stacks of --env %s begin with %q: name one of them, since the environment's file says what is allowed", o.stack, o.env, env.FullName()+"-")
 	}
-	var changes []resourceChange
+	var base baseline
+	if o.base != "" {
+		if base, err = findBaseline(ctx, o.base); err != nil {
+			return nil, err
+		}
+		if err := base.has(ctx, o.env); err != nil {
+			return nil, err
+		}
+	}
+	var stacks []stack // of the assembly; what is quick comes before what is slow
+	if o.stack == "" {
+		if o.synth {
+			if err := synthesizeHere(ctx, o.env, o.app, true, progress); err != nil {
+				return nil, err
+			}
+		}
+		if stacks, err = stacksOf(o.app, o.env); err != nil {
+			return nil, err
+		}
+	}
 	v := &verdict{Environment: o.env}
-	switch {
-	case o.base != "":
-		base, remove, err := assembliesOf(ctx, o.base, []string{o.env}, progress)
+	changes, err := v.find(ctx, w, env, o, base, stacks, progress)
+	if err != nil {
+		return nil, err
+	}
+	v.decide(changes, env.Guard.Allow)
+	return v, nil
+}
+
+// find finds the changes out, in the way that the options choose.
+func (v *verdict) find(ctx context.Context, w world, env config.Environment, o guardOptions, base baseline, stacks []stack, progress io.Writer) ([]resourceChange, error) {
+	if o.base != "" {
+		dir, remove, err := base.assemblies(ctx, []string{o.env}, progress)
 		if err != nil {
 			return nil, err
 		}
 		defer remove()
-		changes, err = v.fromAssemblies(ctx, w, o, base)
-		if err != nil {
-			return nil, err
-		}
-	default:
-		api, err := openStacks(ctx, w, env, o)
-		if err != nil {
-			return nil, err
-		}
-		if o.stack != "" {
-			v.Compared = fmt.Sprintf("change set %s of stack %s", o.changeSet, o.stack)
-			changes, err = changesOfChangeSet(ctx, w, api, o.stack, o.changeSet, progress)
-		} else {
-			changes, err = v.fromDeployed(ctx, w, o, api)
-		}
-		if err != nil {
-			return nil, err
-		}
+		v.Compared = o.app + " with " + o.base
+		return v.fromAssemblies(ctx, w, stacks, dir)
 	}
-	v.decide(changes, env.Guard.Allow)
-	return v, nil
+	api, err := openStacks(ctx, w, env, o)
+	if err != nil {
+		return nil, err
+	}
+	if o.stack != "" {
+		v.Compared = fmt.Sprintf("change set %s of stack %s", o.changeSet, o.stack)
+		return changesOfChangeSet(ctx, w, api, o.stack, o.changeSet, progress)
+	}
+	v.Compared = o.app + " with the deployed stacks"
+	return v.fromDeployed(ctx, w, stacks, api)
 }
 
 func openStacks(ctx context.Context, w world, env config.Environment, o guardOptions) (stackReader, error) {
@@ -161,16 +191,12 @@ func openStacks(ctx context.Context, w world, env config.Environment, o guardOpt
 }
 
 // fromDeployed compares the assembly with the stacks as they are deployed.
-func (v *verdict) fromDeployed(ctx context.Context, w world, o guardOptions, api stackReader) ([]resourceChange, error) {
-	v.Compared = o.app + " with the deployed stacks"
-	stacks, err := stacksOf(o.app, o.env)
-	if err != nil {
-		return nil, err
-	}
+func (v *verdict) fromDeployed(ctx context.Context, w world, stacks []stack, api stackReader) ([]resourceChange, error) {
 	var pairs []pair
 	var protection []resourceChange
 	for _, s := range stacks {
 		p := pair{Stack: s.Name}
+		var err error
 		if p.New, err = readTemplate(s); err != nil {
 			return nil, err
 		}
@@ -189,13 +215,8 @@ func (v *verdict) fromDeployed(ctx context.Context, w world, o guardOptions, api
 }
 
 // fromAssemblies compares the assembly with an earlier one.
-func (v *verdict) fromAssemblies(ctx context.Context, w world, o guardOptions, base string) ([]resourceChange, error) {
-	v.Compared = o.app + " with " + o.base
-	stacks, err := stacksOf(o.app, o.env)
-	if err != nil {
-		return nil, err
-	}
-	earlier, err := stacksOf(base, o.env)
+func (v *verdict) fromAssemblies(ctx context.Context, w world, stacks []stack, base string) ([]resourceChange, error) {
+	earlier, err := stacksOf(base, v.Environment)
 	if err != nil {
 		return nil, err
 	}

@@ -190,6 +190,9 @@ func TestGuardRefusesWrongUse(t *testing.T) {
 		"half a change set":     {[]string{"--env", "prod", "--stack", "x"}, `--stack is "x" and --change-set is ""`},
 		"stack of another":      {[]string{"--env", "prod", "--stack", "flask-app-dev-data", "--change-set", "x"}, `--stack is "flask-app-dev-data", but the stacks of --env prod begin with "flask-app-prod-"`},
 		"base and account":      {[]string{"--env", "prod", "--base", "x", "--profile", "y"}, "--base compares two assemblies and asks no AWS account"},
+		"synth and change set":  {[]string{"--env", "prod", "--synth", "--stack", "x", "--change-set", "y"}, "--synth makes an assembly, but --change-set looks at none"},
+		"synth over the base":   {[]string{"--env", "prod", "--synth", "--base", "./cdk.out"}, `--base is "./cdk.out", which --synth overwrites`},
+		"base of another":       {[]string{"--env", "prod", "--base", "cdk.out"}, `"cdk.out" has the environments dev, and not prod`},
 		"role and profile":      {[]string{"--env", "prod", "--role-arn", "x", "--profile", "y"}, "--role-arn and --profile are both given"},
 		"argument":              {[]string{"prod"}, `["prod"] given, but the command takes flags only`},
 		"base that is nothing":  {[]string{"--env", "prod", "--base", "nowhere"}, `"nowhere" is neither a folder nor a git revision`},
@@ -212,6 +215,7 @@ func TestGuardRefusesWrongUse(t *testing.T) {
 
 func TestWrongCredentialsAreNoVerdict(t *testing.T) {
 	w := guardWorld(t, &fakeStacks{}, "account: \"222222222222\"\n")
+	assembly(t, "cdk.out", "prod", nil)
 	if code, _, stderr := runGuard(w, "--env", "prod"); code != 2 || !strings.Contains(stderr, "environment prod is in account 222222222222 by config/prod.yaml") {
 		t.Errorf("exit code %d, stderr %s", code, stderr)
 	}
@@ -221,7 +225,7 @@ func TestWrongCredentialsAreNoVerdict(t *testing.T) {
 // is tagged before.
 func revisions(t *testing.T, before, after map[string]map[string][]edit) {
 	t.Helper()
-	put(t, "Makefile", "synth:\n\t@test -z \"$$BASE$(BASE)\" && echo \"copying $(ENV), validation $$CDK_VALIDATION\" >&2 && cp -r assemblies/$(ENV) cdk.out && echo a summary\n")
+	put(t, "Makefile", "synth:\n\t@echo \"copying $(ENV), validation $$CDK_VALIDATION\" >&2 && test -z \"$$BASE$(BASE)\" && test \"$$CDK_VALIDATION\" = false && cp -r assemblies/$(ENV) cdk.out && echo a summary\n")
 	put(t, ".gitignore", "cdk.out\n")
 	run := func(args ...string) {
 		t.Helper()
@@ -256,7 +260,7 @@ func TestGuardSynthesizesARevision(t *testing.T) {
 	if code != 1 || !strings.Contains(stdout, "(cdk.out with before)") {
 		t.Errorf("exit code %d, stdout %s", code, stdout)
 	}
-	if want := regexp.MustCompile(`^Checking out before \([0-9a-f]{12}\)\nSynthesizing prod\ncopying prod, validation false\n$`); !want.MatchString(stderr) {
+	if want := regexp.MustCompile(`^Synthesizing prod of before \([0-9a-f]{12}\), which builds it first: up to three minutes\n$`); !want.MatchString(stderr) {
 		t.Errorf("progress is %q", stderr)
 	}
 	left, err := os.ReadDir(os.Getenv("TMPDIR"))
@@ -274,12 +278,86 @@ func TestGuardSynthesizesARevision(t *testing.T) {
 func TestGuardSaysWhyARevisionCannotBeSynthesized(t *testing.T) {
 	w := guardWorld(t, &fakeStacks{}, "")
 	revisions(t, nil, nil) // no assembly to copy
+	assembly(t, "cdk.out", "prod", nil)
 	t.Setenv("TMPDIR", t.TempDir())
 	code, _, stderr := runGuard(w, "--env", "prod", "--base", "before")
-	if code != 2 || !strings.Contains(stderr, "synthesize the revision before: make synth ENV=prod: exit status 2") {
+	if code != 2 || !strings.Contains(stderr, "synthesize the revision before: make synth ENV=prod: exit status 2\ncopying prod, validation false\n") {
 		t.Errorf("exit code %d, stderr %s", code, stderr)
 	}
 	if left, err := os.ReadDir(os.Getenv("TMPDIR")); err != nil || len(left) != 0 {
 		t.Errorf("left in the temporary folder: %v, %v", left, err)
+	}
+}
+
+// putCLI puts a CDK CLI in place that only records how it was called, and then copies the folder assemblies/ENV if there is one.
+func putCLI(t *testing.T) {
+	t.Helper()
+	put(t, "node_modules/.bin/cdk", `#!/bin/sh
+echo "$@, validation $CDK_VALIDATION" | tee -a called
+for argument; do case "$argument" in env=*) env="${argument#env=}";; esac; done
+mkdir -p "$6" && cp "assemblies/$env"/* "$6"
+`)
+	if err := os.Chmod("node_modules/.bin/cdk", 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What is wrong shows before the minutes of a synth, this project's or the base's.
+func TestWhatIsWrongShowsBeforeAnySynth(t *testing.T) {
+	w := guardWorld(t, &fakeStacks{}, "")
+	putCLI(t)
+	revisions(t, map[string]map[string][]edit{"prod": nil}, nil)
+	shipped, err := os.ReadFile("config/prod.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, "config/later.yaml", string(shipped))
+	assembly(t, "dev", "dev", nil)
+	for name, test := range map[string]struct {
+		args []string
+		want string
+	}{
+		"guard, unknown environment":    {[]string{"guard", "--synth", "--env", "staging"}, `there is no environment "staging"`},
+		"guard, no such base":           {[]string{"guard", "--synth", "--env", "prod", "--base", "nowhere"}, `"nowhere" is neither a folder nor a git revision`},
+		"guard, base without assembly":  {[]string{"guard", "--synth", "--env", "prod", "--base", "config"}, `"config" is not a complete cloud assembly`},
+		"guard, base of another":        {[]string{"guard", "--synth", "--env", "prod", "--base", "dev"}, `"dev" has the environments dev, and not prod`},
+		"guard, base without it":        {[]string{"guard", "--synth", "--env", "later", "--base", "before"}, "the revision before has no environment later"},
+		"guard, assembly of another":    {[]string{"guard", "--env", "prod", "--app", "dev", "--base", "before"}, `"dev" has the environments dev, and not prod`},
+		"guard, no assembly":            {[]string{"guard", "--env", "prod", "--app", "nowhere", "--base", "before"}, `"nowhere" is not a complete cloud assembly`},
+		"review, unknown format":        {[]string{"review", "--synth", "--base", "before", "--format", "html"}, `--format is "html": choose text or markdown`},
+		"review, no such base":          {[]string{"review", "--synth", "--base", "nowhere"}, `"nowhere" is neither a folder nor a git revision`},
+		"review, base without assembly": {[]string{"review", "--synth", "--base", "config"}, `"config" is not a complete cloud assembly`},
+		"review, no assembly":           {[]string{"review", "--app", "nowhere", "--base", "before"}, `"nowhere" is not a complete cloud assembly`},
+		"review, synth and assembly":    {[]string{"review", "--synth", "--app", "dev", "--base", "before"}, "--app names what is there already, but --synth makes it"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out, problems strings.Builder
+			code := runIn(w, test.args, nil, &out, &problems)
+			if code != 2 || !strings.Contains(problems.String(), test.want) || strings.Contains(problems.String(), "Synthesizing") {
+				t.Errorf("exit code %d, stderr %q, want it to contain %q and no progress", code, problems.String(), test.want)
+			}
+			if called, err := os.ReadFile("called"); err == nil {
+				t.Errorf("the CDK CLI was called: %s", called)
+			}
+		})
+	}
+}
+
+func TestGuardSynthesizesFirst(t *testing.T) {
+	w := guardWorld(t, &fakeStacks{}, "")
+	t.Setenv("CDK_VALIDATION", "by the user")
+	code, _, stderr := runGuard(w, "--env", "prod", "--synth")
+	if code != 2 || !strings.Contains(stderr, "the CDK CLI is not installed") || !strings.Contains(stderr, "run `make app`") {
+		t.Errorf("without the CLI: exit code %d, stderr %s", code, stderr)
+	}
+	putCLI(t)
+	code, _, stderr = runGuard(w, "--env", "prod", "--synth")
+	if code != 2 || !strings.Contains(stderr, "cdk synth of environment prod: exit status 1\nsynth --quiet --context env=prod --output cdk.out, validation by the user\n") {
+		t.Errorf("the synth fails: exit code %d, stderr %s", code, stderr)
+	}
+	assembly(t, "base", "prod", nil)
+	assembly(t, "assemblies/prod", "prod", nil)
+	if code, _, stderr = runGuard(w, "--env", "prod", "--synth", "--base", "base"); code != 0 || stderr != "Synthesizing prod\n" {
+		t.Errorf("exit code %d, stderr %q", code, stderr)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -21,16 +22,21 @@ added, changed, replaced and removed; what "infra guard" says; permissions and
 reachability gained and lost; and what happens to running tasks and to the
 schema. It compares assemblies and needs no AWS account.
 
-"make review BASE=origin/main" synthesizes every environment twice, as it is and
-as it was in that revision, and runs this command.
+"make review BASE=origin/main" adds --synth: it synthesizes every environment
+twice, as it is and as it was in that revision.
 
 It exits with 0 when it could report, also where the guard would stop, and with
 2 when it could not. To stop a change use "infra guard".`
 
+type reviewOptions struct {
+	base, app, format string
+	synth             bool
+}
+
 func newReview(w world) *cobra.Command {
-	var base, app, format string
+	var o reviewOptions
 	cmd := &cobra.Command{
-		Use:                   "review --base DIR [--app DIR] [--format text|markdown]",
+		Use:                   "review --base DIR [--app DIR | --synth] [--format text|markdown]",
 		DisableFlagsInUseLine: true,
 		Short:                 "Report what a change does to the environments",
 		Long:                  reviewHelp,
@@ -41,14 +47,18 @@ func newReview(w world) *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			render, known := renderers[format]
+			render, known := renderers[o.format]
 			switch {
-			case base == "":
+			case o.base == "":
 				return errors.New("--base is missing: name an assembly, a folder of assemblies, or a git revision, as in --base origin/main")
 			case !known:
-				return fmt.Errorf("--format is %q: choose text or markdown", format)
+				return fmt.Errorf("--format is %q: choose text or markdown", o.format)
+			case o.synth && cmd.Flags().Changed("app"):
+				return errors.New("--app names what is there already, but --synth makes it: remove one of them")
 			}
-			r, err := review(cmd.Context(), w, base, app, cmd.ErrOrStderr())
+			ctx, stopWatching := interruptible(cmd.Context())
+			defer stopWatching()
+			r, err := o.review(ctx, w, cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}
@@ -56,9 +66,10 @@ func newReview(w world) *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&base, "base", "", "assembly, folder of assemblies `DIR`, or git revision to compare with")
-	cmd.Flags().StringVar(&app, "app", defaultAssembly, "assembly, or folder of assemblies, `DIR`, with the change")
-	cmd.Flags().StringVar(&format, "format", "text", "text for a terminal, or markdown for a pull request")
+	cmd.Flags().StringVar(&o.base, "base", "", "assembly, folder of assemblies `DIR`, or git revision to compare with")
+	cmd.Flags().StringVar(&o.app, "app", defaultAssembly, "assembly, or folder of assemblies, `DIR`, with the change")
+	cmd.Flags().BoolVar(&o.synth, "synth", false, "synthesize every environment of this project first, not read --app")
+	cmd.Flags().StringVar(&o.format, "format", "text", "text for a terminal, or markdown for a pull request")
 	return cmd
 }
 
@@ -84,12 +95,29 @@ type item struct {
 	Details []string
 }
 
-func review(ctx context.Context, w world, base, app string, progress io.Writer) (report, error) {
-	later, err := readAssemblies(app)
+func (o reviewOptions) review(ctx context.Context, w world, progress io.Writer) (report, error) {
+	base, err := findBaseline(ctx, o.base)
 	if err != nil {
 		return report{}, err
 	}
-	dir, remove, err := assembliesOf(ctx, base, environments(later), progress)
+	if o.synth {
+		if o.app, err = os.MkdirTemp("", "infra-review-"); err != nil {
+			return report{}, err
+		}
+		defer os.RemoveAll(o.app)
+		if err := synthesizeEveryHere(ctx, o.app, progress); err != nil {
+			return report{}, err
+		}
+	}
+	later, err := readAssemblies(o.app)
+	if err != nil {
+		return report{}, err
+	}
+	envs := environments(later)
+	if o.synth {
+		envs = nil // what only the base has is gone from the project
+	}
+	dir, remove, err := base.assemblies(ctx, envs, progress)
 	if err != nil {
 		return report{}, err
 	}
@@ -98,7 +126,7 @@ func review(ctx context.Context, w world, base, app string, progress io.Writer) 
 	if err != nil {
 		return report{}, err
 	}
-	r := report{Base: base}
+	r := report{Base: o.base}
 	names := environments(append(slices.Clone(later), earlier...))
 	slices.Sort(names)
 	for _, name := range names {

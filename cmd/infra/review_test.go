@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -98,7 +99,7 @@ func TestReviewOfChanges(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			dir := filepath.Join("app", test.name)
 			assembly(t, filepath.Join(dir, "prod"), "prod", test.edits)
-			r, err := review(t.Context(), w, "base", dir, os.Stderr)
+			r, err := reviewOptions{base: "base", app: dir}.review(t.Context(), w, os.Stderr)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -188,5 +189,45 @@ func TestReviewRefusesWrongUse(t *testing.T) {
 				t.Errorf("exit code %d, stderr %q, want it to contain %q", code, &problems, test.want)
 			}
 		})
+	}
+}
+
+// An environment that the change removes is in the base only.
+func TestReviewSynthesizesEveryEnvironment(t *testing.T) {
+	w := guardWorld(t, &fakeStacks{}, "")
+	shipped, err := os.ReadFile(filepath.Join(root, configDir, "dev.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, "config/dev.yaml", string(shipped))
+	revisions(t, map[string]map[string][]edit{"prod": nil, "dev": nil}, nil)
+	putCLI(t)
+	if err := os.Remove("config/dev.yaml"); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("TMPDIR", t.TempDir())
+	var out, problems bytes.Buffer
+	if code := runIn(w, []string{"review", "--synth", "--base", "before"}, nil, &out, &problems); code != 0 {
+		t.Errorf("exit code %d, stderr %s", code, &problems)
+	}
+	for _, want := range []string{"Compared with before. Nothing changed in prod.\n\nEnvironment dev\n", "flask-app-dev-data (gone from the project; a deployment leaves it as it is)"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in the report:\n%s", want, &out)
+		}
+	}
+	want := regexp.MustCompile(`^Synthesizing prod\nSynthesizing dev of before \(.{12}\), which builds it first: up to three minutes\nSynthesizing prod of before \(.{12}\)\n$`)
+	if !want.Match(problems.Bytes()) {
+		t.Errorf("progress is %q", &problems)
+	}
+	if called, err := os.ReadFile("called"); err != nil || !strings.Contains(string(called), ", validation false") {
+		t.Errorf("the CDK CLI was called with %s, %v", called, err)
+	}
+	if left, err := os.ReadDir(os.Getenv("TMPDIR")); err != nil || len(left) != 0 {
+		t.Errorf("left in the temporary folder: %v, %v", left, err)
+	}
+	put(t, "config/dev.yaml", "regoin: x\n")
+	problems.Reset()
+	if code := runIn(w, []string{"review", "--synth", "--base", "before"}, nil, &out, &problems); code != 2 || strings.Contains(problems.String(), "Synthesizing") || !strings.Contains(problems.String(), "regoin") {
+		t.Errorf("a wrong file: exit code %d, stderr %s", code, &problems)
 	}
 }
