@@ -93,6 +93,7 @@ type section struct {
 type item struct {
 	Text    string
 	Details []string
+	Folded  []string // names that Markdown folds away, and a terminal leaves out
 }
 
 func (o reviewOptions) review(ctx context.Context, w world, progress io.Writer) (report, error) {
@@ -220,10 +221,10 @@ func guardSection(name string, later []stack, changes []resourceChange) (section
 	var v verdict
 	v.decide(changes, env.Guard.Allow)
 	for _, f := range v.Stopped {
-		s.Items = append(s.Items, item{"stops: " + f.brief(), []string{code(f.Problem), fmt.Sprintf("hash `%s`", f.Hash)}})
+		s.Items = append(s.Items, item{Text: "stops: " + f.brief(), Details: []string{code(f.Problem), fmt.Sprintf("hash `%s`", f.Hash)}})
 	}
 	for _, f := range v.Allowed {
-		s.Items = append(s.Items, item{"allowed: " + f.brief(), []string{code(f.Problem), "Reason: " + code(f.Reason)}})
+		s.Items = append(s.Items, item{Text: "allowed: " + f.brief(), Details: []string{code(f.Problem), "Reason: " + code(f.Reason)}})
 	}
 	for _, a := range v.Unused {
 		s.Items = append(s.Items, item{Text: fmt.Sprintf("the entry for `%s.%s` with the hash `%s` fits no change", a.LogicalID, a.Property, a.Hash)})
@@ -263,6 +264,7 @@ func describeStack(p pair, diff templateDiff, changes []resourceChange) (section
 		byID[c.LogicalID] = c
 	}
 	lists := map[string][]item{}
+	var folded []string
 	ids := map[string]bool{}
 	for id := range diff.Resources {
 		ids[id] = true
@@ -279,17 +281,24 @@ func describeStack(p pair, diff templateDiff, changes []resourceChange) (section
 		case !isThere:
 			lists["removed"] = append(lists["removed"], item{Text: fmt.Sprintf("%s, %s", named(id, before), fate[policyOf(before.Type, "DeletionPolicy", before.DeletionPolicy)])})
 		case before.Type != after.Type:
-			lists["removed"] = append(lists["removed"], item{named(id, before), []string{"`Type`: `" + before.Type + "` → `" + after.Type + "`, which CloudFormation refuses under the same logical id"}})
+			lists["removed"] = append(lists["removed"], item{Text: named(id, before), Details: []string{"`Type`: `" + before.Type + "` → `" + after.Type + "`, which CloudFormation refuses under the same logical id"}})
 		default:
 			word, details := describeChange(byID[id], diff.Resources[id].Attributes, before, after)
-			lists[word] = append(lists[word], item{named(id, after), details})
+			if word == onlyMetadata {
+				folded = append(folded, id)
+				continue
+			}
+			lists[word] = append(lists[word], item{Text: named(id, after), Details: details})
 		}
 	}
 	outputs(p, lists)
 	for _, word := range []string{"added", "changed", "may be replaced", "replaced", "removed"} {
 		for _, i := range lists[word] {
-			s.Items = append(s.Items, item{word + ": " + i.Text, i.Details})
+			s.Items = append(s.Items, item{Text: word + ": " + i.Text, Details: i.Details})
 		}
+	}
+	if len(folded) > 0 {
+		s.Items = append(s.Items, item{Text: onlyMetadata + ", nothing that runs: " + count(len(folded), "resource"), Folded: folded})
 	}
 	if len(s.Items) == 0 {
 		s.Items = []item{{Text: "changed in other sections than Resources and Outputs"}}
@@ -304,6 +313,8 @@ func named(id string, r resource) string {
 	}
 	return text + ")"
 }
+
+const onlyMetadata = "changed in Metadata only"
 
 // describeChange says what changes in a resource that stays, and in a word what becomes of it.
 func describeChange(c resourceChange, attributes []string, before, after resource) (word string, details []string) {
@@ -336,7 +347,7 @@ func describeChange(c resourceChange, attributes []string, before, after resourc
 			details = append(details, fmt.Sprintf("`UpdateReplacePolicy`: `%s` → `%s`", cmp.Or(before.UpdateReplacePolicy, "(none)"), cmp.Or(after.UpdateReplacePolicy, "(none)")))
 		case "Metadata": // paths of constructs and assets, which change nothing
 			if len(c.Properties) == 0 && len(attributes) == 1 {
-				details = append(details, "`Metadata` only")
+				word = onlyMetadata
 			}
 		default:
 			details = append(details, "`"+name+"`")
@@ -410,7 +421,7 @@ func outputs(p pair, lists map[string][]item) {
 		case !isThere:
 			lists["removed"] = append(lists["removed"], item{Text: text})
 		case !equal(before, after):
-			lists["changed"] = append(lists["changed"], item{text, leaves("Output", before, after)})
+			lists["changed"] = append(lists["changed"], item{Text: text, Details: leaves("Output", before, after)})
 		}
 	}
 }

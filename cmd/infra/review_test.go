@@ -89,6 +89,11 @@ var reviewCases = []struct {
 		set(releaseID+".Metadata.aws:asset:path", "asset."+strings.Repeat("cd", 32)))}},
 	{"bucket", map[string][]edit{"data": all(remove(bucketID), remove("BucketPolicyE9A3008A"),
 		set("Photos", map[string]any{"Type": "AWS::S3::Bucket", "Metadata": map[string]any{"aws:cdk:path": "prod/Data/Photos/Resource"}}))}},
+	{"metadata", map[string][]edit{
+		"network": all(set(vpcID+".Metadata.aws:cdk:path", "prod/Network/Vpc/Resource")),
+		"service": all(set(taskID+".Metadata.reason", "x"), set(serviceID+".Properties.DesiredCount", 4), set(albGroupID+".Metadata.reason", "y")),
+		"data":    all(set(databaseID+".Metadata.reason", "x"), set(databaseID+".Properties.MultiAZ", false)),
+	}},
 	{"health-check", map[string][]edit{"service": all(set("WebLBPublicListenerECSGroupB52EA5B2.Properties.HealthCheckPath", "/healthy"))}},
 }
 

@@ -59,6 +59,10 @@ func printMarkdown(w io.Writer, r report) {
 		for _, s := range e.Sections {
 			fmt.Fprintf(w, "\n**%s**\n\n", s.Title)
 			for _, i := range s.Items {
+				if len(i.Folded) > 0 {
+					fmt.Fprintf(w, "- <details><summary>%s</summary>%s</details>\n", i.Text, strings.Join(i.Folded, ", "))
+					continue
+				}
 				fmt.Fprintf(w, "- %s\n", i.Text)
 				for _, d := range i.Details {
 					fmt.Fprintf(w, "  - %s\n", d)
