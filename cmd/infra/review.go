@@ -167,9 +167,15 @@ func reviewEnvironment(ctx context.Context, w world, name string, earlier, later
 		if err != nil {
 			return e, err
 		}
-		if p.New != nil { // a deployment leaves a stack alone that it does not know any more
-			judged = append(judged, changes...)
+		if p.New == nil {
+			goneStack, err := describeGone(p)
+			if err != nil {
+				return e, err
+			}
+			e.Sections = append(e.Sections, goneStack)
+			continue
 		}
+		judged = append(judged, changes...)
 		sections, err := describeStack(p, diffs[i], changes)
 		if err != nil {
 			return e, err
@@ -247,13 +253,22 @@ func (f finding) brief() string {
 func code(text string) string { return strings.NewReplacer("`", "'", "\n", `\n`).Replace(text) }
 
 // describeStack lists what becomes of a stack's resources and outputs.
+// describeGone says what becomes of a stack that the project does not have any more.
+func describeGone(p pair) (section, error) {
+	older, _, err := bothResources(p)
+	if err != nil {
+		return section{}, err
+	}
+	return section{"Stack `" + p.Stack + "` (gone from the project)", []item{{
+		Text:    fmt.Sprintf("its %d resources stay as they are, and are billed: a deployment leaves a stack alone that it does not know", len(older)),
+		Details: []string{"To remove them run `npx cdk destroy` for this stack in a revision that has it."},
+	}}}, nil
+}
+
 func describeStack(p pair, diff templateDiff, changes []resourceChange) (section, error) {
 	s := section{Title: "Stack `" + p.Stack + "`"}
-	switch {
-	case p.Old == nil:
+	if p.Old == nil {
 		s.Title += " (new)"
-	case p.New == nil:
-		s.Title += " (gone from the project; a deployment leaves it as it is)"
 	}
 	older, newer, err := bothResources(p)
 	if err != nil {

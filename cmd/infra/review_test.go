@@ -215,7 +215,7 @@ func TestReviewSynthesizesEveryEnvironment(t *testing.T) {
 	if code := runIn(w, []string{"review", "--synth", "--base", "before"}, nil, &out, &problems); code != 0 {
 		t.Errorf("exit code %d, stderr %s", code, &problems)
 	}
-	for _, want := range []string{"Compared with before. Nothing changed in prod.\n\nEnvironment dev\n", "flask-app-dev-data (gone from the project; a deployment leaves it as it is)"} {
+	for _, want := range []string{"Compared with before. Nothing changed in prod.\n\nEnvironment dev\n", "Stack flask-app-dev-data (gone from the project)\n    its 19 resources stay as they are"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in the report:\n%s", want, &out)
 		}
