@@ -52,6 +52,13 @@ func TestRolesAllowExactly(t *testing.T) {
 			handlers = append(append(handlers, invoke(function)...), "lambda:GetFunction on ${"+id(function)+".Arn}")
 		}
 		handlers = append(handlers, writeLogs("Service/SchemaInit/ProviderLogs/Resource")...)
+		empty := func(bucket string) []string { // by the bucket's policy
+			var all []string
+			for _, action := range []string{"s3:DeleteObject*", "s3:GetBucket*", "s3:List*", "s3:PutBucketPolicy"} {
+				all = append(all, action+" on "+bucket, action+" on "+bucket+"/*")
+			}
+			return all
+		}
 		defaultGroup := "arn:aws:ec2:" + cfg.Region + ":" + account + ":security-group/${" + env.one(t, "AWS::EC2::VPC").ID + ".DefaultSecurityGroup}"
 
 		roles := map[string][]string{
@@ -108,7 +115,7 @@ func TestRolesAllowExactly(t *testing.T) {
 				"ec2:AuthorizeSecurityGroupEgress on " + defaultGroup, "ec2:AuthorizeSecurityGroupIngress on " + defaultGroup,
 				"ec2:RevokeSecurityGroupEgress on " + defaultGroup, "ec2:RevokeSecurityGroupIngress on " + defaultGroup,
 			}),
-			"Pipeline/Custom::S3AutoDeleteObjectsCustomResourceProvider/Role": writeLogs("Pipeline/Custom::S3AutoDeleteObjectsCustomResourceProvider/Logs/Resource"),
+			"Pipeline/Custom::S3AutoDeleteObjectsCustomResourceProvider/Role": slices.Concat(empty(artifacts), writeLogs("Pipeline/Custom::S3AutoDeleteObjectsCustomResourceProvider/Logs/Resource")),
 			"Service/SchemaInit/ProviderOnEventRole": slices.Concat(handlers, []string{
 				"states:StartExecution on ${" + env.one(t, "AWS::StepFunctions::StateMachine").ID + "}",
 			}),
@@ -117,7 +124,8 @@ func TestRolesAllowExactly(t *testing.T) {
 				invoke("Service/SchemaInit/Provider/framework-isComplete/Resource"), invoke("Service/SchemaInit/Provider/framework-onTimeout/Resource")),
 		}
 		if !cfg.Retain {
-			roles["Data/Custom::S3AutoDeleteObjectsCustomResourceProvider/Role"] = writeLogs("Data/Custom::S3AutoDeleteObjectsCustomResourceProvider/Logs/Resource")
+			roles["Data/Custom::S3AutoDeleteObjectsCustomResourceProvider/Role"] = slices.Concat(
+				empty("${"+id("Data/Bucket/Resource")+".Arn}"), writeLogs("Data/Custom::S3AutoDeleteObjectsCustomResourceProvider/Logs/Resource"))
 		}
 		for _, role := range env.all("AWS::IAM::Role") {
 			wanted := slices.Sorted(slices.Values(roles[strings.TrimSuffix(pathOf(role), "/Resource")]))
@@ -137,27 +145,20 @@ func schemaKey(t *testing.T, env environment) string {
 	return at(env.byPath(t, "Service/SchemaInit/Resource/Default").Properties, "SchemaHash").(string) + ".zip"
 }
 
-// permissions returns what a role's policies allow, as "action on resource", sorted.
+// permissions returns what a role may do, by its policies and by those of resources that name it, as "action on resource", sorted.
 func permissions(env environment, role string) []string {
-	var statements []any
-	for _, policy := range list(env.Resources[role].Properties["Policies"]) {
-		statements = append(statements, list(at(policy, "PolicyDocument", "Statement"))...)
-	}
-	for _, r := range env.Resources {
-		ofRole := slices.Contains(references(r.Properties["Roles"]), role) || slices.Contains(references(r.Properties["RoleName"]), role)
-		if ofRole && strings.HasPrefix(r.Type, "AWS::IAM::") {
-			statements = append(statements, list(at(r.Properties, "PolicyDocument", "Statement"))...)
-		}
-	}
 	allowed := []string{}
-	for _, statement := range statements {
-		condition := ""
-		if c := at(statement, "Condition"); c != nil {
-			condition = " if " + text(readable(c))
+	for _, s := range policyStatements(env) {
+		if s.trust || s.denies || !slices.Contains(s.roles, role) && !slices.Contains(s.principals, "${"+role+".Arn}") {
+			continue
 		}
-		for _, action := range list(at(statement, "Action")) {
-			for _, on := range list(at(statement, "Resource")) {
-				allowed = append(allowed, fmt.Sprintf("%v on %v%s", action, readable(on), condition))
+		condition := ""
+		if s.condition != nil {
+			condition = " if " + text(readable(s.condition))
+		}
+		for _, action := range s.actions {
+			for _, on := range s.resources {
+				allowed = append(allowed, action+" on "+on+condition)
 			}
 		}
 	}

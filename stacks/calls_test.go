@@ -140,6 +140,16 @@ func TestEveryCallOfAHandlerIsAllowed(t *testing.T) {
 					t.Errorf("%v call %s, which the role does not allow", program.folders, action)
 				}
 			}
+			for _, action := range program.other {
+				if !allowed[action] {
+					t.Errorf("the role does not allow %s, which Lambda, the registry's protocol or a call needs", action)
+				}
+			}
+			for _, action := range program.theirs {
+				if !slices.Contains(called, action) {
+					t.Errorf("%s is excepted, but %v do not call it", action, program.folders)
+				}
+			}
 			for _, action := range slices.Sorted(maps.Keys(allowed)) {
 				if !slices.Contains(called, action) && !slices.Contains(program.other, action) {
 					t.Errorf("the role allows %s, which %v do not call", action, program.folders)

@@ -35,7 +35,7 @@ func TestInvariants(t *testing.T) {
 			if len(statements) < 40 {
 				t.Errorf("only %d policy statements were found: the walk misses some", len(statements))
 			}
-			_, used := checkPolicies(env, cfg.Project+"-"+cfg.Name, byTheLibrary)
+			_, used := checkPolicies(env, ownerOf(cfg), byTheLibrary)
 			needed = append(needed, used...)
 			t.Logf("figure: %d policy statements of %s walked", len(statements), name)
 		})
@@ -56,7 +56,7 @@ func TestInvariants(t *testing.T) {
 func invariants(t *testing.T, cfg config.Environment, bodies map[string][]byte) []string {
 	t.Helper()
 	env := decodeTemplates(t, bodies)
-	policies, _ := checkPolicies(env, cfg.Project+"-"+cfg.Name, byTheLibrary)
+	policies, _ := checkPolicies(env, ownerOf(cfg), byTheLibrary)
 	broken := slices.Concat(policies, checkSecretReaders(env), checkExposure(env, cfg), checkLifecycle(env, cfg), checkSecrets(env, cfg), checkLimits(env, bodies))
 	if cycle := findCycle(env); cycle != nil {
 		broken = append(broken, fmt.Sprintf("dependency cycle: %v", cycle))

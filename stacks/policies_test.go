@@ -31,56 +31,68 @@ type exception struct {
 	who     string // in a resource's policy
 	actions string
 	on      string
+	given   string // the condition, as JSON
 	reason  string
 }
 
 // byTheLibrary are what the CDK library writes itself into the stacks of an environment.
 var byTheLibrary = []exception{
-	{`Pipeline/Artifacts/Policy/Resource|Data/Bucket/Policy/Resource`, `\$\{[a-z]+\.CustomS3AutoDeleteObjectsCustomResourceProviderRole\w+\.Arn\}`, `s3:(DeleteObject|GetBucket|List)\*`, `.*`,
-		"empties the bucket that has the policy, when it is destroyed"},
+	{holder: `(Pipeline/Artifacts|Data/Bucket)/Policy/Resource`, who: emptying, actions: `s3:(DeleteObject|GetBucket|List)\*`, on: `.*`, given: `null`,
+		reason: "empties the bucket that has the policy, when it is destroyed"},
 }
 
 // byTheLibraryInDelivery are what CDK Pipelines writes into its own roles, buckets and keys. The stacks are "delivery", the pipeline's
 // own, and "replica", its artifacts in another region.
 var byTheLibraryInDelivery = []exception{
-	{`(Artifacts|Cache)/Policy/Resource`, `\$\{[a-z]+\.CustomS3AutoDeleteObjectsCustomResourceProviderRole\w+\.Arn\}`, `s3:(DeleteObject|GetBucket|List)\*`, `.*`,
-		"empties the bucket that has the policy, when it is destroyed"},
-	{`Artifacts/Policy/Resource`, bootstrapRole("deploy"), `s3:(GetBucket|GetObject|List)\*`, `.*`, "deploys the templates in the bucket that has the policy"},
-	{`Pipeline/(Pipeline|Assets/FileRole|UpdatePipeline/SelfMutation/Role)/.*`, ``, `s3:(Abort|DeleteObject|GetBucket|GetObject|List)\*`, artifacts, "the library's grant on the pipeline's own artifacts, which can be built again"},
-	{`Pipeline/Assets/FileRole/.*`, ``, `codebuild:(BatchGetBuilds|StartBuild|StopBuild)`, `\*`,
-		"with it the build that publishes assets could start any build of the account: who changes what it runs can deploy anything already"},
-	{`Pipeline/Assets/FileRole/.*`, ``, `logs:(CreateLogGroup|CreateLogStream|PutLogEvents)`, `arn:aws:logs:[^:]+:\d+:log-group:/aws/codebuild/\*`, "logs of the account's builds, to which it can only add"},
-	{`Pipeline/Assets/FileRole/.*`, ``, `codebuild:(CreateReportGroup|CreateReport|UpdateReport|BatchPutTestCases|BatchPutCodeCoverages)`, `arn:aws:codebuild:[^:]+:\d+:report-group/\*`,
-		"reports of the account's builds, to which it can only add"},
-	{`Pipeline/UpdatePipeline/SelfMutation/Role/.*`, ``, `cloudformation:DescribeStacks|s3:ListBucket`, `\*`, "self-mutation looks for the bootstrap stack and its bucket"},
-	{`Pipeline/UpdatePipeline/SelfMutation/Role/.*`, ``, `sts:AssumeRole`, `arn:\*:iam::\d+:role/\*`, "by its condition only the bootstrap's roles; TestDeliveryRolesAllowExactly pins it"},
+	{holder: `(Artifacts|Cache)/Policy/Resource`, who: emptying, actions: `s3:(DeleteObject|GetBucket|List)\*`, on: `.*`, given: `null`,
+		reason: "empties the bucket that has the policy, when it is destroyed"},
+	{holder: `Artifacts/Policy/Resource`, who: bootstrapRole("deploy"), actions: `s3:(GetBucket|GetObject|List)\*`, on: `.*`, given: `null`,
+		reason: "deploys the templates in the bucket that has the policy"},
+	{holder: `Pipeline/(Pipeline|Assets/FileRole|UpdatePipeline/SelfMutation/Role)/.*`, actions: `s3:(Abort|DeleteObject|GetBucket|GetObject|List)\*`, on: artifacts, given: `null`,
+		reason: "the library's grant on the pipeline's own artifacts, which can be built again"},
+	{holder: `Pipeline/Pipeline/Role/.*`, actions: `sts:AssumeRole`, on: bootstrapRole("deploy"), given: `null`, reason: "deploys the stacks"},
+	{holder: `Pipeline/Assets/FileRole/.*`, actions: `sts:AssumeRole`, on: bootstrapRole("file-publishing"), given: `null`, reason: "publishes the assets"},
+	{holder: `Guard-[a-z0-9-]+/Role/.*`, actions: `sts:AssumeRole`, on: bootstrapRole("lookup"), given: `null`, reason: "the guard reads what is deployed"},
+	{holder: `Pipeline/Assets/FileRole/.*`, actions: `codebuild:(BatchGetBuilds|StartBuild|StopBuild)`, on: `\*`, given: `null`,
+		reason: "with it the build that publishes assets could start any build of the account: who changes what it runs can deploy anything already"},
+	{holder: `Pipeline/Assets/FileRole/.*`, actions: `logs:(CreateLogGroup|CreateLogStream|PutLogEvents)`, on: `arn:aws:logs:[^:]+:\d+:log-group:/aws/codebuild/\*`, given: `null`,
+		reason: "logs of the account's builds, to which it can only add"},
+	{holder: `Pipeline/Assets/FileRole/.*`, actions: `codebuild:(CreateReportGroup|CreateReport|UpdateReport|BatchPutTestCases|BatchPutCodeCoverages)`, on: `arn:aws:codebuild:[^:]+:\d+:report-group/\*`, given: `null`,
+		reason: "test reports of the account's builds, which it can make and change, not delete"},
+	{holder: `Pipeline/UpdatePipeline/SelfMutation/Role/.*`, actions: `cloudformation:DescribeStacks|s3:ListBucket`, on: `\*`, given: `null`,
+		reason: "self-mutation looks for the bootstrap stack and its bucket"},
+	{holder: `Pipeline/UpdatePipeline/SelfMutation/Role/.*`, actions: `sts:AssumeRole`, on: `arn:\*:iam::\d+:role/\*`,
+		given:  `\{"ForAnyValue:StringEquals":\{"iam:ResourceTag/aws-cdk:bootstrap-role":\["image-publishing","file-publishing","deploy"\]\}\}`,
+		reason: "only the bootstrap's roles, by their tag"},
 }
 
 // byTheLibraryToAnotherAccount are what it writes besides, when an environment is in another account and region than the pipeline.
 var byTheLibraryToAnotherAccount = []exception{
-	{`ArtifactsKey/Resource`, `arn:aws:iam::\d+:root`, `kms:.*`, `itself`, "the pipeline's account manages the key that has the policy, as in every key's default policy; in a replica its roles use the key by that"},
-	{`ArtifactsKey/Resource`, bootstrapRole("deploy"), `kms:(Decrypt|DescribeKey)`, `itself`, "decrypts the templates that it deploys"},
-	{`Pipeline/(Pipeline|UpdatePipeline/SelfMutation/Role)/.*`, ``, `kms:(GenerateDataKey|ReEncrypt)\*`, `\$\{delivery\.ArtifactsKey\w+\.Arn\}`, "the key of the pipeline's own artifacts"},
-	{`Pipeline/Pipeline/Role/.*`, ``, `kms:(Decrypt|DescribeKey|Encrypt|GenerateDataKey\*|ReEncrypt\*)`, `\*`, "the library knows the key in another region by its alias only, which cannot stand here; its policy decides"},
+	{holder: `ArtifactsKey/Resource`, who: `arn:aws:iam::\d+:root`, actions: `kms:.*`, on: `itself`, given: `null`,
+		reason: "the pipeline's account manages the key that has the policy, as in every key's default policy; in a replica its roles use the key by that"},
+	{holder: `ArtifactsKey/Resource`, who: bootstrapRole("deploy"), actions: `kms:(Decrypt|DescribeKey)`, on: `itself`, given: `null`, reason: "decrypts the templates that it deploys"},
+	{holder: `Pipeline/(Pipeline|UpdatePipeline/SelfMutation/Role)/.*`, actions: `kms:(GenerateDataKey|ReEncrypt)\*`, on: `\$\{delivery\.ArtifactsKey\w+\.Arn\}`, given: `null`,
+		reason: "the key of the pipeline's own artifacts"},
+	{holder: `Pipeline/Pipeline/Role/.*`, actions: `kms:(Decrypt|DescribeKey|Encrypt|GenerateDataKey\*|ReEncrypt\*)`, on: `\*`, given: `null`,
+		reason: "every key of the account whose own policy leaves it to IAM: the library knows the key in another region by its alias only, which cannot stand here"},
 }
 
-// artifacts are the buckets of the pipeline, and the objects in them.
-const artifacts = `(\$\{delivery\.Artifacts\w+\.Arn\}|arn:aws:s3:::flask-app-delivery-[a-z0-9-]+)(/\*)?`
+const (
+	// emptying is the role of the library's function that empties a bucket.
+	emptying = `\$\{[a-z]+\.CustomS3AutoDeleteObjectsCustomResourceProviderRole\w+\.Arn\}`
+	// artifacts are the buckets of the delivery pipeline, and the objects in them.
+	artifacts = `(\$\{delivery\.Artifacts\w+\.Arn\}|arn:aws:s3:::flask-app-delivery-[a-z0-9-]+)(/\*)?`
+)
 
 // bootstrapRole is a role that `cdk bootstrap` makes in any account and region, as a regular expression.
 func bootstrapRole(name string) string {
-	return `arn:\$\{AWS::Partition\}:iam::\d{12}:role/cdk-hnb659fds-` + name + `-role-\d{12}-[a-z0-9-]+`
+	return `arn:(aws|\$\{AWS::Partition\}):iam::\d{12}:role/cdk-hnb659fds-` + name + `-role-\d{12}-[a-z0-9-]+`
 }
 
 // matching returns the index of the exception that covers one action of a statement, or -1.
 func matching(all []exception, s statement, who, action, on string) int {
 	return slices.IndexFunc(all, func(e exception) bool {
-		for pattern, text := range map[string]string{e.holder: pathOf(s.of), e.actions: action, e.on: on} {
-			if !wholly(pattern, text) {
-				return false
-			}
-		}
-		return wholly(e.who, who)
+		return wholly(e.holder, pathOf(s.of)) && wholly(e.who, who) && wholly(e.actions, action) && wholly(e.on, on) && wholly(e.given, text(readable(s.condition)))
 	})
 }
 
@@ -146,7 +158,10 @@ func policyStatements(env environment) []statement {
 	}
 	// A permission of a function is a statement of the function's policy in other words.
 	for _, permission := range env.all("AWS::Lambda::Permission") {
-		s := statement{of: permission, principals: texts(permission.Properties["Principal"]), actions: texts(permission.Properties["Action"]), resources: []string{"itself"}, condition: permission.Properties["SourceArn"]}
+		s := statement{of: permission, principals: texts(permission.Properties["Principal"]), actions: texts(permission.Properties["Action"]), resources: []string{"itself"}}
+		if from := permission.Properties["SourceArn"]; from != nil {
+			s.condition = map[string]any{"ArnLike": map[string]any{"aws:SourceArn": from}}
+		}
 		found = append(found, s)
 	}
 	return found
@@ -189,108 +204,179 @@ var noIdentities = []string{
 	"AWS::IAM::OIDCProvider", "AWS::IAM::SAMLProvider", "AWS::SecretsManager::ResourcePolicy", "AWS::Lambda::LayerVersionPermission", "AWS::RAM::ResourceShare",
 }
 
-// checkPolicies walks every statement. The names of an environment's own resources begin with name. It returns a sentence for each
-// statement that allows too much, and the reasons of the exceptions that were needed.
-func checkPolicies(env environment, name string, except []exception) (broken, used []string) {
+// owner is whose policies are judged: the names of its own resources begin with name, and outside are the ARNs of what it may use
+// besides, as regular expressions.
+type owner struct {
+	name    string
+	outside []string
+}
+
+// ownerOf is an environment, which may use what its configuration names, and the SQL files in the bootstrap's bucket.
+func ownerOf(cfg config.Environment) owner {
+	o := owner{name: cfg.FullName(), outside: []string{`arn:aws:s3:::cdk-hnb659fds-assets-(\$\{AWS::AccountId\}|\d{12})-` + cfg.Region + `/[0-9a-f]{64}\.zip`}}
+	for _, arn := range append(slices.Collect(maps.Values(cfg.Service.Secrets)), cfg.NotificationTopicArn, cfg.BootstrapKmsKeyArn, cfg.Pipeline.ConnectionArn) {
+		if parts := strings.Split(arn, ":"); arn != "" {
+			o.outside = append(o.outside, regexp.QuoteMeta(strings.Join(parts[:min(7, len(parts))], ":"))) // a secret's without its key
+		}
+	}
+	return o
+}
+
+// has says whether an ARN is of the owner's resources alone. What follows its name must be cut off from it: flask-app-dev* is of flask-app-dev2 too.
+func (o owner) has(arn string) bool {
+	fixed, _, _ := strings.Cut(strings.ReplaceAll(arn, "?", "*"), "*")
+	return ofTheseStacks.MatchString(fixed) || regexp.MustCompile(`[:/]`+o.name+`[:/-]`).MatchString(fixed) ||
+		fixed == arn && slices.ContainsFunc(o.outside, func(outside string) bool { return wholly(outside, arn) })
+}
+
+// checkPolicies walks every statement. It returns a sentence for each that allows too much, and which exceptions were needed: the
+// reasons, or the actions of [onEverything].
+func checkPolicies(env environment, o owner, except []exception) (broken, used []string) {
 	for _, s := range policyStatements(env) {
-		fail := func(format string, args ...any) {
-			broken = append(broken, fmt.Sprintf("%s: ", s.of.ID)+fmt.Sprintf(format, args...))
-		}
-		if s.trust {
-			if len(s.principals) != 1 || !serviceName.MatchString(s.principals[0]) {
-				fail("may be assumed by %q, want exactly one service", s.principals)
-			}
-			if !slices.Equal(s.actions, []string{"sts:AssumeRole"}) {
-				fail("trusts with %q, want sts:AssumeRole", s.actions)
-			}
-			continue
-		}
-		if s.denies {
-			continue
-		}
-		for _, who := range append(s.principals, "")[:max(1, len(s.principals))] { // nobody but its roles in a policy of a role
-			for _, action := range s.actions {
-				for _, on := range s.resources {
-					if e := matching(except, s, who, action, on); e >= 0 {
-						used = append(used, except[e].reason)
-						continue
-					}
-					for _, fault := range slices.Concat(principalFaults(env, s, who), actionFaults(s, name, action, on)) {
-						fail("allows %s on %s%s", action, on, fault)
-					}
-					if on == "*" && onEverything[action] != "" {
-						used = append(used, action)
+		var faults []string
+		switch {
+		case s.trust:
+			faults = trustFaults(s)
+		case !s.denies:
+			for _, who := range s.whom() {
+				for _, action := range s.actions {
+					for _, on := range s.resources {
+						if e := matching(except, s, who, action, on); e >= 0 {
+							used = append(used, except[e].reason)
+							continue
+						}
+						if on == "*" && onEverything[action] != "" {
+							used = append(used, action)
+						}
+						for _, fault := range append(principalFaults(env, s, who), actionFaults(s, o, action, on)...) {
+							faults = append(faults, fmt.Sprintf("allows %s on %s%s", action, on, fault))
+						}
 					}
 				}
 			}
+			faults = append(faults, passRoleFaults(env, s)...)
 		}
-		if slices.Contains(s.actions, "iam:PassRole") {
-			to, _ := at(s.condition, "StringEquals", "iam:PassedToService").(string)
-			if !serviceName.MatchString(to) {
-				fail("passes a role on the condition %s, want one service: iam:PassedToService", text(s.condition))
-			}
-			for _, on := range s.resources {
-				if role := roleArn.FindStringSubmatch(on); role == nil || env.Resources[role[1]].Type != "AWS::IAM::Role" {
-					fail("passes %s, want a role of these stacks", on)
-				}
-			}
+		for _, fault := range faults {
+			broken = append(broken, s.of.ID+": "+fault)
 		}
 	}
-	for _, id := range slices.Sorted(maps.Keys(env.Resources)) {
-		r := env.Resources[id]
-		if slices.Contains(noIdentities, r.Type) {
-			broken = append(broken, fmt.Sprintf("%s is of type %s: roles of these stacks with policies of their own are enough", id, r.Type))
-		}
-		for _, arn := range list(r.Properties["ManagedPolicyArns"]) {
-			if ids := references(arn); len(ids) == 1 && env.Resources[ids[0]].Type == "AWS::IAM::ManagedPolicy" {
-				continue // what the library splits off when a role's policies are too long; its statements are walked too
-			}
-			broken = append(broken, fmt.Sprintf("%s has the managed policy %v: write the statements", id, readable(arn)))
-		}
-		if (r.Type == "AWS::IAM::Policy" || r.Type == "AWS::IAM::ManagedPolicy") && (r.Properties["Users"] != nil || r.Properties["Groups"] != nil) {
-			broken = append(broken, fmt.Sprintf("%s is a policy of users or groups", id))
-		}
+	return append(broken, identityFaults(env)...), used
+}
+
+// whom are those that a statement names, or "" in a policy of roles, which names nobody.
+func (s statement) whom() []string {
+	if len(s.principals) == 0 {
+		return []string{""}
 	}
-	return broken, used
+	return s.principals
+}
+
+func trustFaults(s statement) []string {
+	var faults []string
+	if len(s.principals) != 1 || !serviceName.MatchString(s.principals[0]) {
+		faults = append(faults, fmt.Sprintf("may be assumed by %q, want exactly one service", s.principals))
+	}
+	if !slices.Equal(s.actions, []string{"sts:AssumeRole"}) {
+		faults = append(faults, fmt.Sprintf("trusts with %q, want sts:AssumeRole", s.actions))
+	}
+	return faults
 }
 
 // principalFaults says what is wrong with whom a resource's policy names.
 func principalFaults(env environment, s statement, who string) []string {
-	role := roleArn.FindStringSubmatch(who)
 	switch {
-	case who == "", role != nil && env.Resources[role[1]].Type == "AWS::IAM::Role":
+	case who == "", isRole(env, who):
 		return nil
 	case who == "*":
 		return []string{" to everybody"}
 	case !serviceName.MatchString(who):
 		return []string{" to " + who + ", which is not of these stacks"}
-	case s.condition == nil:
-		return []string{" to " + who + " without a condition: on behalf of any account"}
+	}
+	// A service acts for any account, but where the source is said.
+	condition := text(readable(s.condition))
+	if source := regexp.MustCompile(`"aws:Source(Arn|Account)":"([^"]*)"`).FindStringSubmatch(condition); source == nil || source[1] == "Arn" && !ofTheseStacks.MatchString(source[2]) {
+		return []string{" to " + who + " on the condition " + condition + ", want aws:SourceArn of these stacks, or aws:SourceAccount"}
 	}
 	return nil
 }
 
+// isRole says whether a text is the ARN of a role of these stacks.
+func isRole(env environment, arn string) bool {
+	role := roleArn.FindStringSubmatch(arn)
+	return role != nil && env.Resources[role[1]].Type == "AWS::IAM::Role"
+}
+
+// oneAction is an action without a wildcard, in the case that AWS writes it: IAM ignores it, these checks do not.
+var oneAction = regexp.MustCompile(`^[a-z0-9-]+:[A-Z][A-Za-z]+$`)
+
 // actionFaults says what is wrong with an action and what it may be done on.
-func actionFaults(s statement, name, action, on string) []string {
+func actionFaults(s statement, o owner, action, on string) []string {
 	var faults []string
-	if strings.Contains(action, "*") {
-		faults = append(faults, ": name each action")
+	if !oneAction.MatchString(action) {
+		faults = append(faults, ": name each action, as AWS writes it")
 	}
-	fixed, _, open := strings.Cut(on, "*")
 	switch {
+	case on == "itself":
 	case on == "*" && onEverything[action] == "":
 		faults = append(faults, ", and is not among the actions without resource-level permission")
 	case on == "*" && action == "ecs:ListTasks" && at(s.condition, "ArnEquals", "ecs:cluster") == nil:
 		faults = append(faults, " without the cluster as condition")
-	case on != "*" && open && !ofTheseStacks.MatchString(fixed) && !strings.Contains(fixed, name):
+	case on != "*" && !o.has(on):
 		faults = append(faults, ", which is not of these stacks alone")
+	}
+	return faults
+}
+
+func passRoleFaults(env environment, s statement) []string {
+	var faults []string
+	if !slices.Contains(s.actions, "iam:PassRole") {
+		return nil
+	}
+	if to, _ := at(s.condition, "StringEquals", "iam:PassedToService").(string); !serviceName.MatchString(to) {
+		faults = append(faults, fmt.Sprintf("passes a role on the condition %s, want one service: iam:PassedToService", text(s.condition)))
+	}
+	for _, on := range s.resources {
+		if !isRole(env, on) {
+			faults = append(faults, fmt.Sprintf("passes %s, want a role of these stacks", on))
+		}
+	}
+	return faults
+}
+
+// identityFaults wants roles of these stacks, with policies that stand here, to be all that may do anything.
+func identityFaults(env environment) []string {
+	var faults []string
+	fail := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
+	for _, id := range slices.Sorted(maps.Keys(env.Resources)) {
+		r := env.Resources[id]
+		if slices.Contains(noIdentities, r.Type) {
+			fail("%s is of type %s: roles of these stacks with policies of their own are enough", id, r.Type)
+		}
+		for _, arn := range list(r.Properties["ManagedPolicyArns"]) {
+			if ids := references(arn); len(ids) == 1 && env.Resources[ids[0]].Type == "AWS::IAM::ManagedPolicy" {
+				continue // what the library splits off when a role's policies are too long; its statements are walked too
+			}
+			fail("%s has the managed policy %v: write the statements", id, readable(arn))
+		}
+		if !slices.Contains([]string{"AWS::IAM::Policy", "AWS::IAM::ManagedPolicy", "AWS::IAM::RolePolicy"}, r.Type) {
+			continue
+		}
+		if r.Properties["Users"] != nil || r.Properties["Groups"] != nil {
+			fail("%s is a policy of users or groups", id)
+		}
+		for _, role := range append(list(r.Properties["Roles"]), list(r.Properties["RoleName"])...) {
+			if ids := references(role); len(ids) != 1 || env.Resources[ids[0]].Type != "AWS::IAM::Role" {
+				fail("%s is a policy of %v, which is no role of these stacks", id, readable(role))
+			}
+		}
 	}
 	return faults
 }
 
 // readsSecrets says whether an action gives a secret's value.
 func readsSecrets(action string) bool {
-	return action == "*" || strings.HasPrefix(action, "secretsmanager:") && (strings.Contains(action, "*") || strings.HasSuffix(action, "GetSecretValue"))
+	action = strings.ToLower(action)
+	return action == "*" || strings.HasPrefix(action, "secretsmanager:") && (strings.ContainsAny(action, "*?") || strings.HasSuffix(action, "getsecretvalue"))
 }
 
 // checkSecretReaders wants each secret of the stacks to be read by exactly the roles that need it.
@@ -353,7 +439,7 @@ func TestPoliciesOfTheDelivery(t *testing.T) {
 		"to one account":     {theDelivery(t), byTheLibraryInDelivery},
 		"to another account": {theCrossing(t), slices.Concat(byTheLibraryInDelivery, byTheLibraryToAnotherAccount)},
 	} {
-		broken, used := checkPolicies(delivery.env, "flask-app-delivery", delivery.except)
+		broken, used := checkPolicies(delivery.env, owner{name: "flask-app-delivery"}, delivery.except)
 		for _, fault := range broken {
 			t.Errorf("%s: %s", name, fault)
 		}
@@ -381,34 +467,42 @@ func TestAPolicyThatAllowsTooMuchIsNoticed(t *testing.T) {
 	}
 	const function = `{"Ref": "pipeline.ReleaseHandlerFunction1022F433"}`
 	wantNoticed(t, func(env environment, cfg config.Environment) []string {
-		broken, _ := checkPolicies(env, cfg.Project+"-"+cfg.Name, byTheLibrary)
+		broken, _ := checkPolicies(env, ownerOf(cfg), byTheLibrary)
 		return append(broken, checkSecretReaders(env)...)
 	}, map[string]fault{
-		"every action":                     {role(`{"Effect": "Allow", "Action": "s3:*", "Resource": {"Fn::GetAtt": ["data.Bucket83908E77", "Arn"]}}`), "allows s3:* on ${data.Bucket83908E77.Arn}: name each action"},
-		"everything but":                   {role(`{"Effect": "Allow", "NotAction": "iam:*", "Resource": {"Fn::GetAtt": ["data.Bucket83908E77", "Arn"]}}`), "allows * on ${data.Bucket83908E77.Arn}: name each"},
-		"every resource":                   {role(`{"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}`), "allows s3:GetObject on *, and is not among"},
-		"every resource of a kind":         {role(`{"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::*"}`), "allows s3:GetObject on arn:aws:s3:::*, which is not of these stacks alone"},
-		"every task":                       {role(`{"Effect": "Allow", "Action": "ecs:ListTasks", "Resource": "*"}`), "without the cluster as condition"},
-		"passing any role":                 {role(`{"Effect": "Allow", "Action": "iam:PassRole", "Resource": "arn:aws:iam::*:role/*", "Condition": {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}}`), "passes arn:aws:iam::*:role/*, want a role of these stacks"},
-		"passing on another condition":     {role(`{"Effect": "Allow", "Action": "iam:PassRole", "Resource": {"Fn::GetAtt": ["service.TaskDefinitionTaskRoleFD40A61D", "Arn"]}, "Condition": {"Bool": {"aws:SecureTransport": true}}}`), "want one service: iam:PassedToService"},
-		"a new reader of a secret":         {role(`{"Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": {"Ref": "data.FlaskSecretDB73E49F"}}`), "the flask secret is read by [Data/Added/Resource "},
-		"a new reader in a batch":          {role(`{"Effect": "Allow", "Action": "secretsmanager:BatchGetSecretValue", "Resource": {"Ref": "data.DatabaseCredentialsAttachment15FFA803"}}`), "the database secret is read by [Data/Added/Resource "},
-		"a reader of all secrets":          {role(`{"Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": "*"}`), "the whole account's secret is read by"},
-		"a policy beside its role":         {add("AWS::IAM::RolePolicy", `{"RoleName": {"Ref": "service.TaskDefinitionTaskRoleFD40A61D"}, "PolicyDocument": {"Statement": [{"Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": {"Ref": "data.FlaskSecretDB73E49F"}}]}}`), "the flask secret is read by [Service/TaskDefinition/ExecutionRole/Resource Service/TaskDefinition/TaskRole/Resource]"},
-		"a secret's own policy":            {add("AWS::SecretsManager::ResourcePolicy", `{"SecretId": {"Ref": "data.FlaskSecretDB73E49F"}, "ResourcePolicy": {"Statement": [{"Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": "*", "Principal": {"AWS": "999999999999"}}]}}`), "is of type AWS::SecretsManager::ResourcePolicy"},
-		"a role of anybody":                {trust(`"sts:AssumeRole"`, `{"AWS": "*"}`), `may be assumed by ["*"], want exactly one service`},
-		"a role of another role":           {trust(`"sts:AssumeRole"`, `{"AWS": {"Fn::GetAtt": ["service.TaskDefinitionTaskRoleFD40A61D", "Arn"]}}`), "may be assumed by"},
-		"a role of two services":           {trust(`"sts:AssumeRole"`, `{"Service": ["lambda.amazonaws.com", "ec2.amazonaws.com"]}`), "may be assumed by"},
-		"a trust in every action":          {trust(`"sts:*"`, `{"Service": "lambda.amazonaws.com"}`), `trusts with ["sts:*"], want sts:AssumeRole`},
-		"a managed policy":                 {add("AWS::IAM::Role", `{"ManagedPolicyArns": ["arn:aws:iam::aws:policy/AdministratorAccess"]}`), "has the managed policy arn:aws:iam::aws:policy/AdministratorAccess"},
-		"a user":                           {add("AWS::IAM::User", `{"ManagedPolicyArns": ["arn:aws:iam::aws:policy/AdministratorAccess"]}`), "is of type AWS::IAM::User"},
-		"a policy of a user":               {add("AWS::IAM::Policy", `{"Users": ["me"], "PolicyDocument": {"Statement": []}}`), "is a policy of users or groups"},
-		"a bucket of everybody":            {ofBucket(`"*"`, ``), "allows s3:GetObject on ${data.Bucket83908E77.Arn}/* to everybody"},
-		"a bucket of everybody with TLS":   {ofBucket(`{"AWS": ["*"]}`, `, "Condition": {"Bool": {"aws:SecureTransport": true}}`), "to everybody"},
-		"a bucket of another account":      {ofBucket(`{"AWS": "arn:aws:iam::999999999999:root"}`, ``), "to arn:aws:iam::999999999999:root, which is not of these stacks"},
-		"a bucket of a service":            {ofBucket(`{"Service": "cloudtrail.amazonaws.com"}`, ``), "to cloudtrail.amazonaws.com without a condition"},
-		"a repository of another account":  {set("Data/Repository/Resource", `{"RepositoryPolicyText": {"Statement": [{"Effect": "Allow", "Action": "ecr:*", "Principal": {"AWS": "999999999999"}}]}}`), "allows ecr:* on itself: name each action"},
-		"a function that everybody starts": {add("AWS::Lambda::Permission", `{"FunctionName": `+function+`, "Action": "lambda:InvokeFunctionUrl", "Principal": "*", "FunctionUrlAuthType": "NONE"}`), "allows lambda:InvokeFunctionUrl on itself to everybody"},
-		"a function of any rule":           {add("AWS::Lambda::Permission", `{"FunctionName": `+function+`, "Action": "lambda:InvokeFunction", "Principal": "events.amazonaws.com"}`), "to events.amazonaws.com without a condition"},
+		"every action":                      {role(`{"Effect": "Allow", "Action": "s3:*", "Resource": {"Fn::GetAtt": ["data.Bucket83908E77", "Arn"]}}`), "allows s3:* on ${data.Bucket83908E77.Arn}: name each action, as AWS writes it"},
+		"everything but":                    {role(`{"Effect": "Allow", "NotAction": "iam:*", "Resource": {"Fn::GetAtt": ["data.Bucket83908E77", "Arn"]}}`), "allows * on ${data.Bucket83908E77.Arn}: name each"},
+		"every resource":                    {role(`{"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}`), "allows s3:GetObject on *, and is not among"},
+		"every resource of a kind":          {role(`{"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::*"}`), "allows s3:GetObject on arn:aws:s3:::*, which is not of these stacks alone"},
+		"every task":                        {role(`{"Effect": "Allow", "Action": "ecs:ListTasks", "Resource": "*"}`), "without the cluster as condition"},
+		"passing any role":                  {role(`{"Effect": "Allow", "Action": "iam:PassRole", "Resource": "arn:aws:iam::*:role/*", "Condition": {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}}`), "passes arn:aws:iam::*:role/*, want a role of these stacks"},
+		"passing on another condition":      {role(`{"Effect": "Allow", "Action": "iam:PassRole", "Resource": {"Fn::GetAtt": ["service.TaskDefinitionTaskRoleFD40A61D", "Arn"]}, "Condition": {"Bool": {"aws:SecureTransport": true}}}`), "want one service: iam:PassedToService"},
+		"a new reader of a secret":          {role(`{"Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": {"Ref": "data.FlaskSecretDB73E49F"}}`), "the flask secret is read by [Data/Added/Resource "},
+		"a new reader in a batch":           {role(`{"Effect": "Allow", "Action": "secretsmanager:BatchGetSecretValue", "Resource": {"Ref": "data.DatabaseCredentialsAttachment15FFA803"}}`), "the database secret is read by [Data/Added/Resource "},
+		"a reader of all secrets":           {role(`{"Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": "*"}`), "the whole account's secret is read by"},
+		"a policy beside its role":          {add("AWS::IAM::RolePolicy", `{"RoleName": {"Ref": "service.TaskDefinitionTaskRoleFD40A61D"}, "PolicyDocument": {"Statement": [{"Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": {"Ref": "data.FlaskSecretDB73E49F"}}]}}`), "the flask secret is read by [Service/TaskDefinition/ExecutionRole/Resource Service/TaskDefinition/TaskRole/Resource]"},
+		"a secret's own policy":             {add("AWS::SecretsManager::ResourcePolicy", `{"SecretId": {"Ref": "data.FlaskSecretDB73E49F"}, "ResourcePolicy": {"Statement": [{"Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": "*", "Principal": {"AWS": "999999999999"}}]}}`), "is of type AWS::SecretsManager::ResourcePolicy"},
+		"a role of anybody":                 {trust(`"sts:AssumeRole"`, `{"AWS": "*"}`), `may be assumed by ["*"], want exactly one service`},
+		"a role of another role":            {trust(`"sts:AssumeRole"`, `{"AWS": {"Fn::GetAtt": ["service.TaskDefinitionTaskRoleFD40A61D", "Arn"]}}`), "may be assumed by"},
+		"a role of two services":            {trust(`"sts:AssumeRole"`, `{"Service": ["lambda.amazonaws.com", "ec2.amazonaws.com"]}`), "may be assumed by"},
+		"a trust in every action":           {trust(`"sts:*"`, `{"Service": "lambda.amazonaws.com"}`), `trusts with ["sts:*"], want sts:AssumeRole`},
+		"a managed policy":                  {add("AWS::IAM::Role", `{"ManagedPolicyArns": ["arn:aws:iam::aws:policy/AdministratorAccess"]}`), "has the managed policy arn:aws:iam::aws:policy/AdministratorAccess"},
+		"a user":                            {add("AWS::IAM::User", `{"ManagedPolicyArns": ["arn:aws:iam::aws:policy/AdministratorAccess"]}`), "is of type AWS::IAM::User"},
+		"a policy of a user":                {add("AWS::IAM::Policy", `{"Users": ["me"], "PolicyDocument": {"Statement": []}}`), "is a policy of users or groups"},
+		"a bucket of everybody":             {ofBucket(`"*"`, ``), "allows s3:GetObject on ${data.Bucket83908E77.Arn}/* to everybody"},
+		"a bucket of everybody with TLS":    {ofBucket(`{"AWS": ["*"]}`, `, "Condition": {"Bool": {"aws:SecureTransport": true}}`), "to everybody"},
+		"a bucket of another account":       {ofBucket(`{"AWS": "arn:aws:iam::999999999999:root"}`, ``), "to arn:aws:iam::999999999999:root, which is not of these stacks"},
+		"a bucket of a service":             {ofBucket(`{"Service": "cloudtrail.amazonaws.com"}`, ``), "to cloudtrail.amazonaws.com on the condition null, want aws:SourceArn"},
+		"a bucket of a service with TLS":    {ofBucket(`{"Service": "cloudtrail.amazonaws.com"}`, `, "Condition": {"Bool": {"aws:SecureTransport": true}}`), "want aws:SourceArn of these stacks, or aws:SourceAccount"},
+		"a function of everybody's rules":   {add("AWS::Lambda::Permission", `{"FunctionName": `+function+`, "Action": "lambda:InvokeFunction", "Principal": "events.amazonaws.com", "SourceArn": "arn:aws:events:*"}`), "want aws:SourceArn of these stacks"},
+		"a wildcard of one character":       {role(`{"Effect": "Allow", "Action": "secretsmanager:GetSecretValu?", "Resource": {"Ref": "data.FlaskSecretDB73E49F"}}`), "the flask secret is read by [Data/Added/Resource "},
+		"an action in small letters":        {role(`{"Effect": "Allow", "Action": "iam:passrole", "Resource": {"Fn::GetAtt": ["service.TaskDefinitionTaskRoleFD40A61D", "Arn"]}}`), "allows iam:passrole on ${service.TaskDefinitionTaskRoleFD40A61D.Arn}: name each action"},
+		"a role of another account":         {role(`{"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "arn:aws:iam::999999999999:role/Admin"}`), "allows sts:AssumeRole on arn:aws:iam::999999999999:role/Admin, which is not of these stacks"},
+		"a bucket that is not ours":         {role(`{"Effect": "Allow", "Action": "s3:PutObject", "Resource": "arn:aws:s3:::elsewhere/data"}`), "which is not of these stacks alone"},
+		"the next environment":              {role(`{"Effect": "Allow", "Action": "ecs:RunTask", "Resource": "arn:aws:ecs:us-east-1:123456789012:task-definition/flask-app-dev*"}`), "which is not of these stacks alone"},
+		"a policy of a role of the account": {add("AWS::IAM::Policy", `{"Roles": ["Admin"], "PolicyDocument": {"Statement": []}}`), "is a policy of Admin, which is no role of these stacks"},
+		"a repository of another account":   {set("Data/Repository/Resource", `{"RepositoryPolicyText": {"Statement": [{"Effect": "Allow", "Action": "ecr:*", "Principal": {"AWS": "999999999999"}}]}}`), "allows ecr:* on itself: name each action, as AWS writes it"},
+		"a function that everybody starts":  {add("AWS::Lambda::Permission", `{"FunctionName": `+function+`, "Action": "lambda:InvokeFunctionUrl", "Principal": "*", "FunctionUrlAuthType": "NONE"}`), "allows lambda:InvokeFunctionUrl on itself to everybody"},
+		"a function of any rule":            {add("AWS::Lambda::Permission", `{"FunctionName": `+function+`, "Action": "lambda:InvokeFunction", "Principal": "events.amazonaws.com"}`), "to events.amazonaws.com on the condition null, want aws:SourceArn"},
 	})
 }

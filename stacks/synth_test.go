@@ -274,16 +274,19 @@ func (e environment) one(t *testing.T, resourceType string) resource {
 	return found[0]
 }
 
-// byPath returns the resource that the construct at path, or at a path that ends in it, defines.
+// byPath returns the only resource that the construct at path, or at a path that ends in it, defines.
 func (e environment) byPath(t *testing.T, path string) resource {
 	t.Helper()
+	var found []resource
 	for _, r := range e.Resources {
 		if full, _ := r.Metadata["aws:cdk:path"].(string); full == path || strings.HasSuffix(full, "/"+path) {
-			return r
+			found = append(found, r)
 		}
 	}
-	t.Fatalf("no resource at %s", path)
-	return resource{}
+	if len(found) != 1 {
+		t.Fatalf("%d resources at %s, want one", len(found), path)
+	}
+	return found[0]
 }
 
 // at follows keys and indexes through decoded JSON, as in at(properties, "A", 0, "B"), and is nil where there is nothing.
