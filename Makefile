@@ -67,7 +67,7 @@ fuzz: ## Fuzz the configuration's loader and the decoding of every handler's eve
 
 .PHONY: validate
 validate: app ## Validate every environment's templates with AWS's rules, in full
-	go test -tags=validate -run "TestValidation|TestAStaleAcknowledgement" -count=1 -v .
+	env -u CDK_VALIDATION go test -tags=validate -run "TestValidation|TestAStaleAcknowledgement" -count=1 -v .
 
 .PHONY: lint-templates
 lint-templates: app .local/lint/.installed ## Ask cfn-lint for a second opinion on every template

@@ -131,7 +131,7 @@ const maxTaskDefinition = 64 * 1024
 
 // maxLengths are of properties with a text that the configuration is part of.
 var maxLengths = map[string]int{
-	"LogGroupName": 512, "Family": 255, "GroupDescription": 255, "SecretName": 512, "RuleName": 64, "ConnectionName": 32, "Description": 256,
+	"LogGroupName": 512, "Family": 255, "GroupDescription": 255, "ConnectionName": 32, "Description": 256,
 }
 
 func checkLimits(env environment, bodies map[string][]byte) []string {

@@ -89,8 +89,17 @@ func checkRemoval(env environment, kept ...string) []string {
 				fail("%s is protected: its stack could not be destroyed", id)
 			}
 		case "AWS::RDS::DBInstance":
+			if interval := r.Properties["MonitoringInterval"]; interval != nil && interval != 0.0 {
+				fail("%s has Enhanced Monitoring, whose log group RDS makes itself: it stays", id)
+			}
 			if logs := list(r.Properties["EnableCloudwatchLogsExports"]); goes && len(logs) > 0 {
 				fail("%s exports %s to log groups that RDS makes and that stay", id, text(logs))
+			}
+		case "AWS::ECS::Cluster":
+			for _, setting := range list(r.Properties["ClusterSettings"]) {
+				if at(setting, "Name") == "containerInsights" && at(setting, "Value") != "disabled" {
+					fail("%s has Container Insights, whose log group ECS makes itself: it stays", id)
+				}
 			}
 		case "AWS::Lambda::Function":
 			hasLogGroup(r, "LoggingConfig", "LogGroup")
@@ -144,6 +153,8 @@ func TestWhatWouldStayOrGoIsNoticed(t *testing.T) {
 		"a bucket that is not empty":  {add("AWS::S3::Bucket", `{}`), "emptied when destroyed: false"},
 		"a function's own log group":  {add("AWS::Lambda::Function", `{}`), "has no declared log group"},
 		"a build's own log group":     {add("AWS::CodeBuild::Project", `{}`), "has no declared log group"},
+		"Container Insights":          {set("Service/Cluster/Resource", `{"ClusterSettings": [{"Name": "containerInsights", "Value": "enabled"}]}`), "has Container Insights"},
+		"Enhanced Monitoring":         {set("Data/Database/Instance/Resource", `{"MonitoringInterval": 60}`), "has Enhanced Monitoring"},
 		"a container's own log group": {add("AWS::ECS::TaskDefinition", `{"ContainerDefinitions": [{}]}`), "has no declared log group"},
 	})
 }
@@ -160,8 +171,9 @@ func checkProtection(all []cxapi.CloudFormationStackArtifact, names ...string) [
 	return broken
 }
 
-// Delivered stacks are protected as the directly deployed ones are; the pipeline's own hold no data.
-func TestDeliveredStacksWithDataAreProtectedWhereItIsKept(t *testing.T) {
+// The assembly asks for the protection of delivered stacks too; the pipeline's own hold no data. CDK Pipelines does not apply it, only
+// `cdk deploy` does (docs/delivery.md).
+func TestDeliveredStacksWithDataAskForProtectionWhereItIsKept(t *testing.T) {
 	app := newApp(t, inPlace(t))
 	stacks.NewDelivery(app, crossing(t), pinned(t))
 	all := *app.Synth(nil).StacksRecursively()

@@ -146,14 +146,14 @@ func (s *secretSearch) isARN(value any) bool {
 	return len(id) == 1 && strings.HasPrefix(s.env.Resources[id[0]].Type, "AWS::SecretsManager::") && fmt.Sprint(readable(value)) == "${"+id[0]+"}"
 }
 
-// output wants an output with a secret's name to be a reference to a resource.
+// output wants an output with a secret's name to be the name of a resource, not an attribute of it, which could be its value.
 func (s *secretSearch) output(name string, value any) {
 	if secretNames.MatchString(name) && !reference.MatchString(fmt.Sprint(readable(value))) {
-		s.fail("the output %s is %q, want a reference to a resource", name, fmt.Sprint(readable(value)))
+		s.fail("the output %s is %q, want the name of a resource", name, fmt.Sprint(readable(value)))
 	}
 }
 
-var reference = regexp.MustCompile(`^\$\{[A-Za-z0-9.]+\}$`)
+var reference = regexp.MustCompile(`^\$\{([a-z]+\.)?[A-Za-z0-9]+\}$`)
 
 func TestASecretInATemplateIsNoticed(t *testing.T) {
 	section := func(name, body string) func(*testing.T, environment) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -103,12 +104,25 @@ func (o guardOptions) check() error {
 		return errors.New("--base compares two assemblies and asks no AWS account: remove --stack, --change-set, --role-arn and --profile, or --base")
 	case o.synth && o.stack != "":
 		return errors.New("--synth makes an assembly, but --change-set looks at none: remove one of them")
-	case o.synth && o.base != "" && filepath.Clean(o.base) == filepath.Clean(o.app):
+	case o.synth && o.base != "" && holds(o.base, o.app):
 		return fmt.Errorf("--base is %q, which --synth overwrites: name another folder, or a git revision", o.base)
 	case o.roleARN != "" && o.profile != "":
 		return errors.New("--role-arn and --profile are both given: name one of them; a profile can itself assume a role")
 	}
 	return nil
+}
+
+// holds says whether base is the folder app, by whatever name, or a folder of assemblies with it.
+func holds(base, app string) bool {
+	overwritten, err := os.Stat(app)
+	if err != nil {
+		return false
+	}
+	inner, _ := filepath.Glob(filepath.Join(base, "*"))
+	return slices.ContainsFunc(append(inner, base), func(dir string) bool {
+		info, err := os.Stat(dir)
+		return err == nil && os.SameFile(info, overwritten)
+	})
 }
 
 // guard finds the changes out, in one of three ways, and judges them.

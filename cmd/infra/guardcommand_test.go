@@ -192,6 +192,7 @@ func TestGuardRefusesWrongUse(t *testing.T) {
 		"base and account":      {[]string{"--env", "prod", "--base", "x", "--profile", "y"}, "--base compares two assemblies and asks no AWS account"},
 		"synth and change set":  {[]string{"--env", "prod", "--synth", "--stack", "x", "--change-set", "y"}, "--synth makes an assembly, but --change-set looks at none"},
 		"synth over the base":   {[]string{"--env", "prod", "--synth", "--base", "./cdk.out"}, `--base is "./cdk.out", which --synth overwrites`},
+		"synth over a part":     {[]string{"--env", "prod", "--synth", "--base", "."}, `--base is ".", which --synth overwrites`},
 		"base of another":       {[]string{"--env", "prod", "--base", "cdk.out"}, `"cdk.out" has the environments dev, and not prod`},
 		"role and profile":      {[]string{"--env", "prod", "--role-arn", "x", "--profile", "y"}, "--role-arn and --profile are both given"},
 		"argument":              {[]string{"prod"}, `["prod"] given, but the command takes flags only`},

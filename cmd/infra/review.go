@@ -252,7 +252,6 @@ func (f finding) brief() string {
 // code makes a text harmless among Markdown's marks for code, and in a list: one line.
 func code(text string) string { return strings.NewReplacer("`", "'", "\n", `\n`).Replace(text) }
 
-// describeStack lists what becomes of a stack's resources and outputs.
 // describeGone says what becomes of a stack that the project does not have any more.
 func describeGone(p pair) (section, error) {
 	older, _, err := bothResources(p)
@@ -265,6 +264,7 @@ func describeGone(p pair) (section, error) {
 	}}}, nil
 }
 
+// describeStack lists what becomes of a stack's resources and outputs.
 func describeStack(p pair, diff templateDiff, changes []resourceChange) (section, error) {
 	s := section{Title: "Stack `" + p.Stack + "`"}
 	if p.Old == nil {
@@ -477,8 +477,6 @@ func tasksOf(p pair, changes []resourceChange) []item {
 		}
 		var text string
 		switch {
-		case p.New == nil:
-			text = "keep running: a deployment leaves the stack as it is"
 		case c.Removed:
 			text = "stop: the service is removed"
 		case replaced:
@@ -516,7 +514,7 @@ func schemaOf(p pair, changes []resourceChange) []item {
 		if c.Type == databaseType && slices.ContainsFunc(c.Properties, func(p propertyChange) bool { return replaces(c.Type, p.Name, p.Requires) }) {
 			items = append(items, item{Text: fmt.Sprintf("`%s` is replaced, or may be: all files of `sql/` are applied to the new database", c.LogicalID)})
 		}
-		if c.Type != schemaType || p.New == nil {
+		if c.Type != schemaType {
 			continue
 		}
 		before, after := c.Old.Properties[hash], c.New.Properties[hash]
