@@ -391,7 +391,7 @@ def gives_the_application_a_secret_and_by_one_command_its_new_value() -> str:
         up = local("up").succeeded()
         expect(held("API_KEY") == {values[0]}, "the application's task does not have the secret's value")
         manager.put_secret_value(SecretId=arn, SecretString=values[1])
-        live, before = env.digest("live"), env.tasks()
+        before = env.tasks()
         with traffic(env.url) as requests:
             began = time.monotonic()
             # aws ecs update-service --force-new-deployment, as docs/releases.md has it
@@ -400,7 +400,6 @@ def gives_the_application_a_secret_and_by_one_command_its_new_value() -> str:
             seconds = time.monotonic() - began
     expect(not set(before) & set(env.tasks()), "the task is the same")
     expect(set(requests) == {"200 good"}, f"the answers were {dict(requests)}: the image changed")
-    expect(env.digest("live") == live, "live has moved")
     return f"deployed in {up.seconds:.0f} s; the new value was in use {seconds:.0f} s after the command, {requests.total()} requests, none failed"
 
 
@@ -428,7 +427,7 @@ def writes_no_secret_anywhere() -> str:
             text = manager.get_secret_value(SecretId=secret["ARN"], VersionId=version["VersionId"])["SecretString"]
             values.append(json.loads(text)["password"] if text.startswith("{") else text)
     expect(len(values) >= 4 and all(len(v) > 20 for v in values), f"{len(values)} values, want at least 4 long ones: the password, FLASK_SECRET, and both of API_KEY")
-    for words in ("/seed fetch", "sh -c # Applies the SQL files", "mysql --defaults-file=", "deploy --all", "infra release"):
+    for words in ("sh -c # Applies the SQL files", "mysql --defaults-file=", "deploy --all", "infra release"):
         expect(any(words in command for command in commands), f"no command with {words!r} was seen: {len(commands)} were")
     places = {f"command {number}, of {command.split(' ')[0]}": command for number, command in enumerate(commands)}
     for name in STACKS:

@@ -45,7 +45,7 @@ func (b *builds) explain(pipeline pipelines.CodePipeline, artifacts map[string]a
 	)...)
 	policy.Explain(child(pipeline, "Assets", "FileRole"), objects,
 		logs.On(arn("logs", "log-group:/aws/codebuild/*")).Because(written+"; log groups of the account's builds, to which it can only add"),
-		reports.On(arn("codebuild", "report-group/*")).Because(written+"; reports of the account's builds, to which it can only add"),
+		reports.On(arn("codebuild", "report-group/*")).Because(written+"; test reports of the account's builds, which it can make and change, not delete"),
 		policy.Allow("codebuild:BatchGetBuilds", "codebuild:StartBuild", "codebuild:StopBuild").OnAll().
 			Because(written+"; it could start any build of the account, with commands of its own: but who changes what this build runs, by the synth, can deploy anything already"),
 	)
