@@ -86,7 +86,7 @@ schema-test: app mariadb ## Apply the schema to real MariaDB servers by the very
 	SCHEMA_TEMPLATE="$$(ls "$(CURDIR)"/cdk.out/devService*.template.json)" go test -tags=schematest -count=1 -parallel=4 ./internal/schematest
 
 .PHONY: mutants
-mutants: app mariadb templatediff ## Break the project in every way of mutants/mutants.yaml and show that the tests notice (an hour; ARGS='-only EXPRESSION': some)
+mutants: app mariadb templatediff ## Break the project in every way of mutants/mutants.yaml and show that the tests notice (half an hour; ARGS='-only EXPRESSION': some)
 	@CDK_VALIDATION=false go run ./mutants $(ARGS)
 
 .PHONY: mariadb
@@ -219,7 +219,7 @@ dist/schema: $(shell $(call schema-files,-e)) sql node_modules/.package-lock.jso
 	@rm -rf $@ && mv $@.new $@
 
 .PHONY: verify
-verify: app ## Run every proof, the mutants too, and show one page of figures (about an hour)
+verify: app ## Run every proof, the mutants too, and show one page of figures (three quarters of an hour)
 	@.ci/verify
 
 .PHONY: bench
