@@ -173,9 +173,9 @@ func checkLimits(env environment, bodies map[string][]byte) []string {
 func checkRoleLimits(env environment) []string {
 	var broken []string
 	inline, managed := map[string]int{}, map[string]int{}
-	limit := func(what string, n, most int) {
+	limit := func(id string, n int, what string, most int) {
 		if n > most {
-			broken = append(broken, fmt.Sprintf("%s of %d, IAM takes %d", what, n, most))
+			broken = append(broken, fmt.Sprintf("%s has %d %s, IAM takes %d", id, n, what, most))
 		}
 	}
 	characters := func(document any) int {
@@ -193,7 +193,7 @@ func checkRoleLimits(env environment) []string {
 				inline[role] += size
 			}
 		case "AWS::IAM::ManagedPolicy":
-			limit(r.ID+" has characters", size, maxManagedPolicy)
+			limit(r.ID, size, "characters of a managed policy", maxManagedPolicy)
 			for _, role := range references(r.Properties["Roles"]) {
 				managed[role]++
 			}
@@ -202,14 +202,14 @@ func checkRoleLimits(env environment) []string {
 				inline[r.ID] += characters(at(policy, "PolicyDocument"))
 			}
 			managed[r.ID] += len(list(r.Properties["ManagedPolicyArns"]))
-			limit(r.ID+" has a trust policy with characters", characters(r.Properties["AssumeRolePolicyDocument"]), maxTrustPolicy)
+			limit(r.ID, characters(r.Properties["AssumeRolePolicyDocument"]), "characters of a trust policy", maxTrustPolicy)
 		}
 	}
 	for role, n := range inline {
-		limit(role+" has inline policies with characters", n, maxRolePolicy)
+		limit(role, n, "characters of inline policies", maxRolePolicy)
 	}
 	for role, n := range managed {
-		limit(role+" has a number of managed policies", n, maxManagedPolicies)
+		limit(role, n, "managed policies", maxManagedPolicies)
 	}
 	return broken
 }
@@ -271,14 +271,14 @@ func TestWhatIsTooLargeIsNoticed(t *testing.T) {
 	const role = `{"Ref": "data.Added"}`
 	check := func(env environment, _ config.Environment) []string { return checkLimits(env, bodies) }
 	wantNoticed(t, check, map[string]fault{
-		"policy":              {add("AWS::IAM::Policy", `{"Roles": [`+role+`], "PolicyDocument": `+document(maxRolePolicy)+`}`), "data.Added has inline policies with characters of 10271, IAM takes 10240"},
-		"policy of a role":    {add("AWS::IAM::RolePolicy", `{"RoleName": `+role+`, "PolicyDocument": `+document(maxRolePolicy)+`}`), "data.Added has inline policies"},
-		"policy in a role":    {add("AWS::IAM::Role", `{"Policies": [{"PolicyDocument": `+document(maxRolePolicy)+`}]}`), "data.Added has inline policies"},
-		"two inline policies": {add("AWS::IAM::Role", `{"Policies": [{"PolicyDocument": `+document(6000)+`}, {"PolicyDocument": `+document(6000)+`}]}`), "data.Added has inline policies with characters of 12062"},
-		"references":          {add("AWS::IAM::Role", `{"Policies": [{"PolicyDocument": {"Statement": [{"Resource": [`+strings.Repeat(role+",", 99)+role+`]}]}}]}`), "data.Added has inline policies with characters of 12330"},
-		"managed policy":      {add("AWS::IAM::ManagedPolicy", `{"PolicyDocument": `+document(maxManagedPolicy)+`}`), "data.Added has characters of 6175, IAM takes 6144"},
-		"managed policies":    {add("AWS::IAM::Role", `{"ManagedPolicyArns": ["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11"]}`), "data.Added has a number of managed policies of 11, IAM takes 10"},
-		"trust policy":        {add("AWS::IAM::Role", `{"AssumeRolePolicyDocument": `+document(maxTrustPolicy)+`}`), "data.Added has a trust policy with characters of 2079, IAM takes 2048"},
+		"policy":              {add("AWS::IAM::Policy", `{"Roles": [`+role+`], "PolicyDocument": `+document(maxRolePolicy)+`}`), "data.Added has 10271 characters of inline policies, IAM takes 10240"},
+		"policy of a role":    {add("AWS::IAM::RolePolicy", `{"RoleName": `+role+`, "PolicyDocument": `+document(maxRolePolicy)+`}`), "data.Added has 10271 characters of inline policies"},
+		"policy in a role":    {add("AWS::IAM::Role", `{"Policies": [{"PolicyDocument": `+document(maxRolePolicy)+`}]}`), "data.Added has 10271 characters of inline policies"},
+		"two inline policies": {add("AWS::IAM::Role", `{"Policies": [{"PolicyDocument": `+document(6000)+`}, {"PolicyDocument": `+document(6000)+`}]}`), "data.Added has 12062 characters of inline policies"},
+		"references":          {add("AWS::IAM::Role", `{"Policies": [{"PolicyDocument": {"Statement": [{"Resource": [`+strings.Repeat(role+",", 99)+role+`]}]}}]}`), "data.Added has 12330 characters of inline policies"},
+		"managed policy":      {add("AWS::IAM::ManagedPolicy", `{"PolicyDocument": `+document(maxManagedPolicy)+`}`), "data.Added has 6175 characters of a managed policy, IAM takes 6144"},
+		"managed policies":    {add("AWS::IAM::Role", `{"ManagedPolicyArns": ["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11"]}`), "data.Added has 11 managed policies, IAM takes 10"},
+		"trust policy":        {add("AWS::IAM::Role", `{"AssumeRolePolicyDocument": `+document(maxTrustPolicy)+`}`), "data.Added has 2079 characters of a trust policy, IAM takes 2048"},
 		"task definition":     {add("AWS::ECS::TaskDefinition", `{"ContainerDefinitions": [{"Name": "`+strings.Repeat("x", maxTaskDefinition)+`"}]}`), "bytes, ECS takes 65536"},
 		"group's name":        {add("AWS::Logs::LogGroup", `{"LogGroupName": "`+strings.Repeat("x", 513)+`"}`), "LogGroupName has 513 characters"},
 	})

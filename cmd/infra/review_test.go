@@ -117,6 +117,16 @@ func TestReviewOfChanges(t *testing.T) {
 	}
 }
 
+// checkReview runs the command as a user does, and compares the Markdown with the recorded one.
+func checkReview(t *testing.T, w world, name string, args ...string) {
+	t.Helper()
+	var out, problems bytes.Buffer
+	if code := runIn(w, append([]string{"review", "--format", "markdown"}, args...), nil, &out, &problems); code != 0 {
+		t.Errorf("%s: exit code %d, stderr %s", name, code, &problems)
+	}
+	checkText(t, filepath.Join("review", name+".md"), out.String())
+}
+
 func TestReviewHeedsTheAllowances(t *testing.T) {
 	w := guardWorld(t, &fakeStacks{}, `guard:
   allow:
@@ -131,11 +141,7 @@ func TestReviewHeedsTheAllowances(t *testing.T) {
 `)
 	assembly(t, "base", "prod", nil)
 	assembly(t, "cdk.out", "prod", map[string][]edit{"data": all(set(databaseID+".Properties.BackupRetentionPeriod", 7))})
-	var out, problems bytes.Buffer
-	if code := runIn(w, []string{"review", "--base", "base", "--format", "markdown"}, nil, &out, &problems); code != 0 {
-		t.Errorf("exit code %d, stderr %s", code, &problems)
-	}
-	checkText(t, "review/allowed.md", out.String())
+	checkReview(t, w, "allowed", "--base", "base")
 }
 
 // The delivery has a stack of its own, beside those of the environments.
@@ -145,11 +151,7 @@ func TestReviewOfAStackInNoEnvironment(t *testing.T) {
 		put(t, filepath.Join(dir, manifestFile), `{"artifacts": {"Delivery": {"type": "aws:cloudformation:stack", "properties": {"templateFile": "t.json"}}}}`)
 		put(t, filepath.Join(dir, "t.json"), `{"Resources": `+resources+`}`)
 	}
-	var out, problems bytes.Buffer
-	if code := runIn(w, []string{"review", "--base", "base", "--format", "markdown"}, nil, &out, &problems); code != 0 {
-		t.Errorf("exit code %d, stderr %s", code, &problems)
-	}
-	checkText(t, "review/no-environment.md", out.String())
+	checkReview(t, w, "no-environment", "--base", "base")
 }
 
 func TestReviewOfEnvironments(t *testing.T) {
@@ -168,11 +170,7 @@ func TestReviewOfEnvironments(t *testing.T) {
 		"gone-environment": {"--base", "with", "--app", "without"},
 		"revision":         {"--base", "before", "--app", "with"},
 	} {
-		var out, problems bytes.Buffer
-		if code := runIn(w, append([]string{"review", "--format", "markdown"}, args...), nil, &out, &problems); code != 0 {
-			t.Errorf("%s: exit code %d, stderr %s", name, code, &problems)
-		}
-		checkText(t, filepath.Join("review", name+".md"), out.String())
+		checkReview(t, w, name, args...)
 	}
 }
 
