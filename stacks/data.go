@@ -65,7 +65,7 @@ func NewDataStack(scope constructs.Construct, env config.Environment, props Data
 	db.Instance.Node().AddDependency(seed)
 	announceDatabaseEvents(stack, db, env)
 	data := &DataStack{Stack: stack, Repository: repo, Bucket: photos, FlaskSecret: newFlaskSecret(stack, env), Database: db}
-	declareProviderLogs(stack)
+	declareProviderLogs(stack, bucketEmptier)
 
 	output(stack, "RdsEndpoint", "Host name of the database, as in DATABASE_HOST", db.Instance.DbInstanceEndpointAddress())
 	output(stack, "S3BucketName", "Name of the application's bucket, as in PHOTOS_BUCKET", photos.BucketName())

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awscodebuild"
@@ -19,6 +20,7 @@ import (
 	"flask-on-fargate/config"
 	"flask-on-fargate/constructs/bucket"
 	"flask-on-fargate/constructs/loggroup"
+	"flask-on-fargate/internal/duration"
 	"flask-on-fargate/internal/policy"
 	"flask-on-fargate/internal/toolchain"
 )
@@ -79,7 +81,7 @@ func NewDelivery(app awscdk.App, delivery config.Delivery, versions toolchain.Ve
 	pipeline.Pipeline().AddToRolePolicy(policy.Allow("codeconnections:UseConnection").On(jsii.String(connectionArn)).CDK())
 	output(stack, "PipelineUrl", "The pipeline in the console",
 		consoleURL(delivery.Region, "codepipeline/pipelines/"+*pipeline.Pipeline().PipelineName()+"/view"))
-	declareProviderLogs(stack)
+	declareProviderLogs(stack, bucketEmptier)
 	return &DeliveryStack{Stack: stack}
 }
 
@@ -189,7 +191,7 @@ func artifactBuckets(app awscdk.App, delivery config.Delivery, home awss3.IBucke
 			})
 		}
 		buckets[region] = bucket.New(stack, "Artifacts", props)
-		declareProviderLogs(stack)
+		declareProviderLogs(stack, bucketEmptier)
 	}
 	return &buckets
 }
@@ -306,7 +308,7 @@ func (b *builds) run(id string, role awsiam.IRole, env *map[string]awscdk.CfnOut
 		EnvFromCfnOutputs: env,
 		Commands:          jsii.Strings("chmod +x bin/infra", "bin/infra "+command),
 		Role:              role,
-		Timeout:           awscdk.Duration_Minutes(jsii.Number(30)),
+		Timeout:           duration.Of(30 * time.Minute),
 	})
 	b.steps = append(b.steps, step)
 	return step

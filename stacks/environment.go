@@ -40,8 +40,7 @@ func NewEnvironment(scope constructs.Construct, env config.Environment) *Environ
 	return &Environment{Network: network, Data: data, Service: service, Pipeline: pipeline}
 }
 
-// tags are the stack's: CloudFormation puts them on each resource that can have tags. Tags of the constructs would do the same, and
-// take a tenth of a synth's time.
+// tags are the stack's: CloudFormation puts them on each resource that can have tags.
 func tags(env config.Environment) *map[string]*string {
 	all := map[string]*string{"project": jsii.String(env.Project), "environment": jsii.String(env.Name)}
 	for key, value := range env.Tags {

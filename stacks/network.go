@@ -25,6 +25,6 @@ func NewNetworkStack(scope constructs.Construct, env config.Environment) *Networ
 		AvailabilityZones: env.Network.AvailabilityZones,
 		NatGateways:       env.Network.NatGateways,
 	}).VPC
-	declareProviderLogs(stack)
+	declareProviderLogs(stack, securityGroupShutter)
 	return &NetworkStack{Stack: stack, VPC: vpc}
 }

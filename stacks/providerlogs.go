@@ -11,31 +11,27 @@ import (
 	"flask-on-fargate/internal/policy"
 )
 
-// providers are the functions that the library adds to a stack for its own custom resources.
-var providers = []string{
-	"Custom::S3AutoDeleteObjectsCustomResourceProvider",
-	"Custom::VpcRestrictDefaultSGCustomResourceProvider",
-}
+// The functions that the library adds to a stack for its own custom resources.
+const (
+	bucketEmptier        = "Custom::S3AutoDeleteObjectsCustomResourceProvider"  // where a bucket goes with its stack
+	securityGroupShutter = "Custom::VpcRestrictDefaultSGCustomResourceProvider" // where there is a VPC
+)
 
-// declareProviderLogs gives each of the library's functions in stack a log group that goes with the stack, and a role that
-// writes there only. As shipped they may create log groups anywhere, and what they create stays. Call it when the stack
-// is complete.
-func declareProviderLogs(stack awscdk.Stack) {
-	for _, id := range providers {
-		provider := stack.Node().TryFindChild(jsii.String(id))
-		if provider == nil {
-			continue
-		}
-		declareLogs(provider.(constructs.Construct))
+// declareProviderLogs gives the library's function in stack, if it is there, a log group that goes with the stack, and a role
+// that writes there only. As shipped it may create log groups anywhere, and what it creates stays. Call it when the stack is
+// complete.
+func declareProviderLogs(stack awscdk.Stack, id string) {
+	found := stack.Node().TryFindChild(jsii.String(id))
+	if found == nil {
+		return
 	}
-}
-
-func declareLogs(provider constructs.Construct) {
+	provider := found.(constructs.Construct)
 	logs := loggroup.New(provider, "Logs", loggroup.Props{RetentionDays: 7})
-	handler := provider.Node().FindChild(jsii.String("Handler")).(awscdk.CfnResource)
+	children := provider.Node()
+	handler := children.FindChild(jsii.String("Handler")).(awscdk.CfnResource)
 	handler.AddPropertyOverride(jsii.String("LoggingConfig"), map[string]any{"LogGroup": logs.LogGroupName()})
 
-	role := provider.Node().FindChild(jsii.String("Role")).(awscdk.CfnResource)
+	role := children.FindChild(jsii.String("Role")).(awscdk.CfnResource)
 	role.AddPropertyDeletionOverride(jsii.String("ManagedPolicyArns"))
 	policy := awsiam.NewCfnRolePolicy(provider, jsii.String("WriteLogs"), &awsiam.CfnRolePolicyProps{
 		RoleName:       role.Ref(),

@@ -43,7 +43,7 @@ const role = (scope, id, service, statements) =>
 const lambdaFunction = (scope, id, program, handler, memorySize, statements) => {
   const logGroup_ = logGroup(scope, `${id}Logs`);
   return new lambda.Function(scope, id, {
-    code: lambda.Code.fromAsset(path.resolve('dist/functions/x86_64', program)),
+    code: lambda.Code.fromAsset(path.resolve('dist/functions/x86_64', `${program}.zip`)),
     runtime: lambda.Runtime.PROVIDED_AL2023,
     handler,
     memorySize,
@@ -133,7 +133,7 @@ class DataStack extends cdk.Stack {
         RepositoryName: this.repository.repositoryName,
         ContainerPort: '5000',
         Architecture: 'X86_64',
-        ProgramVersion: cdk.FileSystem.fingerprint(path.resolve('dist/functions/x86_64/seedimage')),
+        ProgramVersion: cdk.FileSystem.fingerprint(path.resolve('dist/functions/x86_64/seedimage.zip')),
       },
     });
     this.bucket = bucket(this, 'Bucket');

@@ -86,7 +86,7 @@ var reviewCases = []struct {
 		set("TasksToDatabase.Properties.FromPort", 3306.0), set("TasksToDatabase.Properties.ToPort", 3310.0))}},
 	{"retain", lowerRetain},
 	{"function", map[string][]edit{"pipeline": all(set(releaseID+".Properties.Code.S3Key", strings.Repeat("cd", 32)+".zip"),
-		set(releaseID+".Metadata.aws:asset:path", "asset."+strings.Repeat("cd", 32)))}},
+		set(releaseID+".Metadata.aws:asset:path", "asset."+strings.Repeat("cd", 32)+".zip"))}},
 	{"bucket", map[string][]edit{"data": all(remove(bucketID), remove("BucketPolicyE9A3008A"),
 		set("Photos", map[string]any{"Type": "AWS::S3::Bucket", "Metadata": map[string]any{"aws:cdk:path": "prod/Data/Photos/Resource"}}))}},
 	{"metadata", map[string][]edit{

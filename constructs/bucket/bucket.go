@@ -2,16 +2,21 @@
 package bucket
 
 import (
-	"github.com/aws/aws-cdk-go/awscdk/v2"
+	"sync"
+
 	"github.com/aws/aws-cdk-go/awscdk/v2/awskms"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awss3"
 	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
 
+	"flask-on-fargate/internal/duration"
 	"flask-on-fargate/internal/nag"
 	"flask-on-fargate/internal/policy"
 	"flask-on-fargate/internal/removal"
 )
+
+// blockAll keeps the public out, whatever a policy or an ACL says.
+var blockAll = sync.OnceValue(awss3.BlockPublicAccess_BLOCK_ALL)
 
 // Props configures [New].
 type Props struct {
@@ -25,12 +30,12 @@ type Props struct {
 
 // New defines a private, encrypted bucket that answers over TLS only.
 func New(scope constructs.Construct, id string, props Props) awss3.Bucket {
-	rule := &awss3.LifecycleRule{AbortIncompleteMultipartUploadAfter: awscdk.Duration_Days(jsii.Number(7))}
+	rule := &awss3.LifecycleRule{AbortIncompleteMultipartUploadAfter: duration.Days(7)}
 	if props.ExpirationDays > 0 {
-		rule.Expiration = awscdk.Duration_Days(jsii.Number(props.ExpirationDays))
+		rule.Expiration = duration.Days(props.ExpirationDays)
 	}
 	bucket := &awss3.BucketProps{
-		BlockPublicAccess: awss3.BlockPublicAccess_BLOCK_ALL(),
+		BlockPublicAccess: blockAll(),
 		Encryption:        awss3.BucketEncryption_S3_MANAGED,
 		EnforceSSL:        jsii.Bool(true),
 		LifecycleRules:    &[]*awss3.LifecycleRule{rule},

@@ -11,6 +11,7 @@ import (
 	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
 
+	"flask-on-fargate/internal/duration"
 	"flask-on-fargate/internal/nag"
 	"flask-on-fargate/internal/removal"
 )
@@ -78,7 +79,7 @@ func New(scope constructs.Construct, id string, props Props) *Database {
 		SecurityGroups:     &[]awsec2.ISecurityGroup{securityGroup},
 		PubliclyAccessible: jsii.Bool(false),
 
-		BackupRetention:        awscdk.Duration_Days(jsii.Number(props.BackupDays)),
+		BackupRetention:        duration.Days(props.BackupDays),
 		CopyTagsToSnapshot:     jsii.Bool(true),
 		DeleteAutomatedBackups: jsii.Bool(!props.Retain),
 		DeletionProtection:     jsii.Bool(props.Retain),

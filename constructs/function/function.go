@@ -1,23 +1,27 @@
-// Package function defines Lambda functions of this project: Go programs that make has built into dist/functions.
+// Package function defines Lambda functions of this project: Go programs that make has built and zipped into dist/functions.
 package function
 
 import (
 	"path/filepath"
+	"sync"
 	"time"
 
-	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awslambda"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awslogs"
 	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
 
 	"flask-on-fargate/constructs/loggroup"
+	"flask-on-fargate/internal/duration"
 	"flask-on-fargate/internal/platform"
 	"flask-on-fargate/internal/policy"
 )
 
 // Service is the principal that functions run as.
 const Service = "lambda.amazonaws.com"
+
+// runtime runs a program named bootstrap.
+var runtime = sync.OnceValue(awslambda.Runtime_PROVIDED_AL2023)
 
 // Props configures [New].
 type Props struct {
@@ -48,11 +52,11 @@ func New(scope constructs.Construct, id string, props Props) awslambda.Function 
 	}
 	return awslambda.NewFunction(this, jsii.String("Function"), &awslambda.FunctionProps{
 		Description:  jsii.String(props.Description),
-		Code:         awslambda.Code_FromAsset(jsii.String(Dir(props.Architecture, props.Program)), nil),
+		Code:         awslambda.Code_FromAsset(jsii.String(File(props.Architecture, props.Program)), nil),
 		Handler:      jsii.String(handler),
-		Runtime:      awslambda.Runtime_PROVIDED_AL2023(),
+		Runtime:      runtime(),
 		Architecture: props.Architecture.Lambda(),
-		Timeout:      awscdk.Duration_Seconds(jsii.Number(props.Timeout.Seconds())),
+		Timeout:      duration.Of(props.Timeout),
 		MemorySize:   jsii.Number(max(props.MemoryMiB, 128)),
 		Environment:  &environment,
 		LogGroup:     logs,
@@ -65,11 +69,11 @@ func AllowLogs(group awslogs.ILogGroup) policy.Statement {
 	return policy.Allow("logs:CreateLogStream", "logs:PutLogEvents").On(group.LogGroupArn())
 }
 
-// Dir is the absolute path of the built program, seen from the folder of cdk.json.
-func Dir(architecture platform.Architecture, program string) string {
-	dir, err := filepath.Abs(filepath.Join("dist", "functions", architecture.LambdaName(), program))
+// File is the absolute path of the built program, a zip, seen from the folder of cdk.json.
+func File(architecture platform.Architecture, program string) string {
+	file, err := filepath.Abs(filepath.Join("dist", "functions", architecture.LambdaName(), program+".zip"))
 	if err != nil {
-		panic("function.Dir: " + err.Error())
+		panic("function.File: " + err.Error())
 	}
-	return dir
+	return file
 }

@@ -2,7 +2,8 @@
 package imagebuild
 
 import (
-	"github.com/aws/aws-cdk-go/awscdk/v2"
+	"time"
+
 	"github.com/aws/aws-cdk-go/awscdk/v2/awscodebuild"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsecr"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsiam"
@@ -13,6 +14,7 @@ import (
 
 	"flask-on-fargate/constructs/loggroup"
 	"flask-on-fargate/constructs/repository"
+	"flask-on-fargate/internal/duration"
 	"flask-on-fargate/internal/nag"
 	"flask-on-fargate/internal/platform"
 	"flask-on-fargate/internal/policy"
@@ -45,7 +47,7 @@ func New(scope constructs.Construct, id string, props Props) awscodebuild.Pipeli
 			"CONTAINER_NAME": {Value: props.ContainerName},
 		},
 		Role:                        newRole(this, props, logs),
-		Timeout:                     awscdk.Duration_Minutes(jsii.Number(30)),
+		Timeout:                     duration.Of(30 * time.Minute),
 		GrantReportGroupPermissions: jsii.Bool(false),
 		Logging: &awscodebuild.LoggingOptions{CloudWatch: &awscodebuild.CloudWatchLoggingOptions{
 			LogGroup: logs,

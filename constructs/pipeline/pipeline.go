@@ -16,6 +16,7 @@ import (
 	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
 
+	"flask-on-fargate/internal/duration"
 	"flask-on-fargate/internal/policy"
 )
 
@@ -104,7 +105,7 @@ func newDeploy(props Props, image awscodepipeline.Artifact) awscodepipeline.IAct
 		RunOrder:          jsii.Number(1),
 		Service:           props.Service,
 		Input:             image,
-		DeploymentTimeout: awscdk.Duration_Minutes(jsii.Number(props.DeployTimeout.Minutes())),
+		DeploymentTimeout: duration.Of(props.DeployTimeout),
 	})
 }
 

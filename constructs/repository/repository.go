@@ -2,11 +2,11 @@
 package repository
 
 import (
-	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsecr"
 	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
 
+	"flask-on-fargate/internal/duration"
 	"flask-on-fargate/internal/policy"
 	"flask-on-fargate/internal/removal"
 )
@@ -76,7 +76,7 @@ func lifecycle() *[]*awsecr.LifecycleRule {
 		{
 			Description: jsii.String("untagged images go after 14 days"),
 			TagStatus:   awsecr.TagStatus_UNTAGGED,
-			MaxImageAge: awscdk.Duration_Days(jsii.Number(14)),
+			MaxImageAge: duration.Days(14),
 		},
 	}
 }

@@ -22,6 +22,7 @@ import (
 	"flask-on-fargate/constructs/function"
 	"flask-on-fargate/constructs/loggroup"
 	"flask-on-fargate/constructs/repository"
+	"flask-on-fargate/internal/duration"
 	"flask-on-fargate/internal/nag"
 	"flask-on-fargate/internal/platform"
 	"flask-on-fargate/internal/policy"
@@ -89,11 +90,11 @@ func New(scope constructs.Construct, id string, props Props) *SchemaInit {
 	resource := awscdk.NewCustomResource(this, jsii.String("Resource"), &awscdk.CustomResourceProps{
 		ResourceType:   jsii.String("Custom::SchemaInit"),
 		ServiceToken:   newProvider(this, props, task, logs).ServiceToken(),
-		ServiceTimeout: seconds(serviceTimeout),
+		ServiceTimeout: duration.Of(serviceTimeout),
 		Properties: &map[string]any{
 			"Cluster":            props.Cluster.ClusterArn(),
 			"TaskDefinition":     task.TaskDefinitionArn(),
-			"Subnets":            privateSubnets(props.VPC).SubnetIds,
+			"Subnets":            privateSubnets(props.VPC),
 			"SecurityGroups":     []*string{props.SecurityGroup.SecurityGroupId()},
 			"LogGroup":           logs.LogGroupName(),
 			"LogStreamPrefix":    volume,
@@ -112,14 +113,11 @@ func New(scope constructs.Construct, id string, props Props) *SchemaInit {
 // image does it first.
 func newTask(scope constructs.Construct, props Props, logs awslogs.ILogGroup, sql awss3assets.Asset) awsecs.FargateTaskDefinition {
 	task := awsecs.NewFargateTaskDefinition(scope, jsii.String("Task"), &awsecs.FargateTaskDefinitionProps{
-		Family:         jsii.String(props.Family),
-		Cpu:            jsii.Number(256),
-		MemoryLimitMiB: jsii.Number(512),
-		RuntimePlatform: &awsecs.RuntimePlatform{
-			CpuArchitecture:       props.Architecture.ECS(),
-			OperatingSystemFamily: awsecs.OperatingSystemFamily_LINUX(),
-		},
-		Volumes: &[]*awsecs.Volume{{Name: jsii.String(volume)}},
+		Family:          jsii.String(props.Family),
+		Cpu:             jsii.Number(256),
+		MemoryLimitMiB:  jsii.Number(512),
+		RuntimePlatform: props.Architecture.ECS(),
+		Volumes:         &[]*awsecs.Volume{{Name: jsii.String(volume)}},
 	})
 	task.AddToTaskRolePolicy(policy.Allow("s3:GetObject").On(sql.Bucket().ArnForObjects(sql.S3ObjectKey())).CDK())
 	if props.AssetKeyArn != "" {
@@ -151,7 +149,7 @@ func newTask(scope constructs.Construct, props Props, logs awslogs.ILogGroup, sq
 			"DATABASE_USER":     awsecs.Secret_FromSecretsManager(props.Database.Credentials, jsii.String("username")),
 			"DATABASE_PASSWORD": awsecs.Secret_FromSecretsManager(props.Database.Credentials, jsii.String("password")),
 		},
-		StopTimeout: seconds(20 * time.Second),
+		StopTimeout: duration.Of(20 * time.Second),
 		Logging:     logging,
 	})
 	for _, container := range []awsecs.ContainerDefinition{fetch, mysql} {
@@ -187,8 +185,8 @@ func newProvider(scope constructs.Construct, props Props, task awsecs.FargateTas
 	provider := customresources.NewProvider(scope, jsii.String("Provider"), &customresources.ProviderProps{
 		OnEventHandler:                   start,
 		IsCompleteHandler:                wait,
-		QueryInterval:                    seconds(pollInterval),
-		TotalTimeout:                     seconds(totalTimeout),
+		QueryInterval:                    duration.Of(pollInterval),
+		TotalTimeout:                     duration.Of(totalTimeout),
 		LogGroup:                         frameworkLogs,
 		FrameworkOnEventRole:             startRole,
 		FrameworkCompleteAndTimeoutRole:  waitRole,
@@ -251,8 +249,12 @@ func ecsARN(scope constructs.IConstruct, resource, path string) *string {
 	})
 }
 
-func privateSubnets(vpc awsec2.IVpc) *awsec2.SelectedSubnets {
-	return vpc.SelectSubnets(&awsec2.SubnetSelection{SubnetType: awsec2.SubnetType_PRIVATE_WITH_EGRESS})
+func privateSubnets(vpc awsec2.IVpc) []*string {
+	var ids []*string
+	for _, subnet := range *vpc.PrivateSubnets() {
+		ids = append(ids, subnet.SubnetId())
+	}
+	return ids
 }
 
 // assetDir is what make has put together: the SQL files and the certificates of RDS.
@@ -262,8 +264,4 @@ func assetDir() string {
 		panic("schemainit: " + err.Error())
 	}
 	return dir
-}
-
-func seconds(d time.Duration) awscdk.Duration {
-	return awscdk.Duration_Seconds(jsii.Number(d.Seconds()))
 }

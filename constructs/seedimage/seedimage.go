@@ -13,6 +13,7 @@ import (
 
 	"flask-on-fargate/constructs/function"
 	"flask-on-fargate/constructs/repository"
+	"flask-on-fargate/internal/duration"
 	"flask-on-fargate/internal/platform"
 	"flask-on-fargate/internal/policy"
 )
@@ -47,12 +48,12 @@ func New(scope constructs.Construct, id string, props Props) awscdk.CustomResour
 	return awscdk.NewCustomResource(this, jsii.String("Resource"), &awscdk.CustomResourceProps{
 		ResourceType:   jsii.String("Custom::SeedImage"),
 		ServiceToken:   handler.FunctionArn(),
-		ServiceTimeout: awscdk.Duration_Seconds(jsii.Number((timeout + time.Minute).Seconds())),
+		ServiceTimeout: duration.Of(timeout + time.Minute),
 		Properties: &map[string]any{
 			"RepositoryName": props.Repository.RepositoryName(),
 			"ContainerPort":  strconv.Itoa(props.ContainerPort),
 			"Architecture":   string(props.Architecture),
-			"ProgramVersion": awscdk.FileSystem_Fingerprint(jsii.String(function.Dir(props.Architecture, program)), nil),
+			"ProgramVersion": awscdk.FileSystem_Fingerprint(jsii.String(function.File(props.Architecture, program)), nil),
 		},
 	})
 }

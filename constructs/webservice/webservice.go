@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsec2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsecs"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsecspatterns"
@@ -17,6 +16,7 @@ import (
 	"github.com/aws/jsii-runtime-go"
 
 	"flask-on-fargate/constructs/repository"
+	"flask-on-fargate/internal/duration"
 	"flask-on-fargate/internal/nag"
 	"flask-on-fargate/internal/platform"
 	"flask-on-fargate/internal/policy"
@@ -109,7 +109,7 @@ func New(scope constructs.Construct, id string, props Props) *WebService {
 		MinHealthyPercent:      jsii.Number(100),
 		MaxHealthyPercent:      jsii.Number(200),
 		CircuitBreaker:         &awsecs.DeploymentCircuitBreaker{Enable: jsii.Bool(true), Rollback: jsii.Bool(true)},
-		HealthCheckGracePeriod: seconds(props.HealthCheckGrace),
+		HealthCheckGracePeriod: duration.Of(props.HealthCheckGrace),
 	})
 	// The stack has outputs of its own with stable names.
 	pattern.Node().TryRemoveChild(jsii.String("LoadBalancerDNS"))
@@ -146,13 +146,10 @@ func (w *WebService) acceptFindings(task awsecs.FargateTaskDefinition, props Pro
 
 func newTaskDefinition(scope constructs.Construct, props Props) awsecs.FargateTaskDefinition {
 	task := awsecs.NewFargateTaskDefinition(scope, jsii.String("TaskDefinition"), &awsecs.FargateTaskDefinitionProps{
-		Family:         jsii.String(props.Family),
-		Cpu:            jsii.Number(props.CPU),
-		MemoryLimitMiB: jsii.Number(props.MemoryMiB),
-		RuntimePlatform: &awsecs.RuntimePlatform{
-			CpuArchitecture:       props.Architecture.ECS(),
-			OperatingSystemFamily: awsecs.OperatingSystemFamily_LINUX(),
-		},
+		Family:          jsii.String(props.Family),
+		Cpu:             jsii.Number(props.CPU),
+		MemoryLimitMiB:  jsii.Number(props.MemoryMiB),
+		RuntimePlatform: props.Architecture.ECS(),
 	})
 	for _, permission := range props.Permissions {
 		task.AddToTaskRolePolicy(permission.CDK())
@@ -166,7 +163,7 @@ func newTaskDefinition(scope constructs.Construct, props Props) awsecs.FargateTa
 		PortMappings: &[]*awsecs.PortMapping{{ContainerPort: jsii.Number(props.ContainerPort)}},
 		Environment:  &environment,
 		Secrets:      &props.Secrets,
-		StopTimeout:  seconds(StopTimeout),
+		StopTimeout:  duration.Of(StopTimeout),
 		Logging: awsecs.LogDriver_AwsLogs(&awsecs.AwsLogDriverProps{
 			LogGroup:     props.LogGroup,
 			StreamPrefix: jsii.String(ContainerName),
@@ -180,8 +177,8 @@ func setHealthCheck(group awselasticloadbalancingv2.ApplicationTargetGroup, prop
 	group.ConfigureHealthCheck(&awselasticloadbalancingv2.HealthCheck{
 		Path:                    jsii.String(props.HealthCheckPath),
 		HealthyHttpCodes:        jsii.String(props.HealthCheckCodes),
-		Interval:                seconds(HealthCheckInterval),
-		Timeout:                 seconds(HealthCheckTimeout),
+		Interval:                duration.Of(HealthCheckInterval),
+		Timeout:                 duration.Of(HealthCheckTimeout),
 		HealthyThresholdCount:   jsii.Number(HealthyThreshold),
 		UnhealthyThresholdCount: jsii.Number(UnhealthyThreshold),
 	})
@@ -198,8 +195,4 @@ func setDeploymentSafety(service awsecs.FargateService) {
 	// crashes again must not begin the count anew.
 	cfn.AddPropertyOverride(jsii.String(breaker+"ThresholdConfiguration"), map[string]any{"Type": "COUNT", "Value": FailureThreshold})
 	cfn.AddPropertyOverride(jsii.String(breaker+"ResetOnHealthyTask"), false)
-}
-
-func seconds(d time.Duration) awscdk.Duration {
-	return awscdk.Duration_Seconds(jsii.Number(d.Seconds()))
 }
