@@ -30,7 +30,11 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	app := awscdk.NewApp(&awscdk.AppProps{StackTraces: jsii.Bool(false)})
+	app := awscdk.NewApp(&awscdk.AppProps{ // as app.go's
+		StackTraces:        jsii.Bool(false),
+		AnalyticsReporting: jsii.Bool(false),
+		Context:            &map[string]any{"aws:cdk:disable-creation-stack-traces": true},
+	})
 	for i := range count {
 		env.Name = fmt.Sprintf("dev%d", i+1)
 		stacks.NewEnvironment(constructs.NewConstruct(app, jsii.String(env.Name)), env)

@@ -12,6 +12,8 @@ const ec2 = require('aws-cdk-lib/aws-ec2');
 const ecr = require('aws-cdk-lib/aws-ecr');
 const ecs = require('aws-cdk-lib/aws-ecs');
 const patterns = require('aws-cdk-lib/aws-ecs-patterns');
+const events = require('aws-cdk-lib/aws-events');
+const targets = require('aws-cdk-lib/aws-events-targets');
 const iam = require('aws-cdk-lib/aws-iam');
 const lambda = require('aws-cdk-lib/aws-lambda');
 const logs = require('aws-cdk-lib/aws-logs');
@@ -40,13 +42,14 @@ const role = (scope, id, service, statements) =>
     inlinePolicies: { Permissions: new iam.PolicyDocument({ statements }) },
   });
 
-const lambdaFunction = (scope, id, program, handler, memorySize, statements) => {
+const lambdaFunction = (scope, id, program, handler, memorySize, statements, environment) => {
   const logGroup_ = logGroup(scope, `${id}Logs`);
   return new lambda.Function(scope, id, {
     code: lambda.Code.fromAsset(path.resolve('dist/functions/x86_64', `${program}.zip`)),
     runtime: lambda.Runtime.PROVIDED_AL2023,
     handler,
     memorySize,
+    environment,
     timeout: cdk.Duration.minutes(5),
     logGroup: logGroup_,
     role: role(scope, `${id}Role`, 'lambda.amazonaws.com', [allowLogs(logGroup_), ...statements]).withoutPolicyUpdates(),
@@ -195,6 +198,7 @@ class ServiceStack extends cdk.Stack {
       DATABASE_PASSWORD: ecs.Secret.fromSecretsManager(data.database.secret, 'password'),
     };
     const schema = this.newSchemaInit({ ...props, cluster, tasks, databaseAccess, environment, secrets });
+    this.cluster = cluster;
     this.web = this.newWeb({ ...props, cluster, tasks, environment, secrets });
     this.web.service.node.defaultChild.addResourceDependency(schema.node.defaultChild);
     new cdk.CfnOutput(this, 'AlbDnsName', { value: this.web.loadBalancer.loadBalancerDnsName });
@@ -329,8 +333,9 @@ class ServiceStack extends cdk.Stack {
 }
 
 class PipelineStack extends cdk.Stack {
-  constructor(scope, id, { data, web }) {
+  constructor(scope, id, { data, cluster, web }) {
     super(scope, id, { env, stackName: `${name}-pipeline` });
+    const release = this.newRelease(data, cluster, web);
     const artifacts = bucket(this, 'Artifacts', 30);
     const connection = new codeconnections.CfnConnection(this, 'Connection', { connectionName: name, providerType: 'GitHub' });
     const build = this.newBuild(data, artifacts);
@@ -353,6 +358,7 @@ class PipelineStack extends cdk.Stack {
         allow(['ecs:RegisterTaskDefinition', 'ecs:TagResource'], this.formatArn({ service: 'ecs', resource: 'task-definition', resourceName: `${name}:*` })),
         allow(['ecs:DescribeTaskDefinition'], '*'),
         allow(['iam:PassRole'], web.taskDefinition.taskRole.roleArn, web.taskDefinition.executionRole.roleArn),
+        allow(['lambda:InvokeFunction'], release.functionArn),
       ]).withoutPolicyUpdates(),
       usePipelineRoleForActions: true,
       triggers: [{
@@ -366,11 +372,40 @@ class PipelineStack extends cdk.Stack {
           stageName: 'Deploy',
           actions: [new actions.EcsDeployAction({
             actionName: 'Deploy', service: web.service, input: image, deploymentTimeout: cdk.Duration.minutes(12),
-          })],
+          }), new actions.LambdaInvokeAction({ actionName: 'Release', lambda: release, inputs: [image] })],
         },
       ],
     });
     declareProviderLogs(this, 'Custom::S3AutoDeleteObjectsCustomResourceProvider');
+  }
+
+  newRelease(data, cluster, web) {
+    const { serviceArn, serviceName } = web.service;
+    const arn = (resource, resourceName) => this.formatArn({ service: 'ecs', resource, resourceName });
+    const release = lambdaFunction(this, 'Release', 'release', 'bootstrap', 128, [
+      allow(['ecs:DescribeServices', 'ecs:ListServiceDeployments'], serviceArn),
+      allow(['ecs:DescribeServiceDeployments'], arn('service-deployment', `${cluster.clusterName}/${serviceName}/*`)),
+      allow(['ecs:DescribeServiceRevisions'], arn('service-revision', `${cluster.clusterName}/${serviceName}/*`)),
+      allow(['ecs:DescribeTasks'], arn('task', `${cluster.clusterName}/*`)),
+      allow(['ecr:BatchGetImage', 'ecr:ListImages', 'ecr:PutImage'], data.repository.repositoryArn),
+      allow(['ecs:ListTasks', 'codepipeline:PutJobSuccessResult', 'codepipeline:PutJobFailureResult'], '*'),
+    ], {
+      CLUSTER: cluster.clusterArn,
+      SERVICE: serviceName,
+      REPOSITORY: data.repository.repositoryName,
+      CONTAINER_NAME: 'app',
+      DEPLOY_TIMEOUT_SECONDS: '720',
+    });
+    new events.Rule(this, 'DeploymentEnded', {
+      eventPattern: {
+        source: ['aws.ecs'],
+        detailType: ['ECS Deployment State Change'],
+        resources: [serviceArn],
+        detail: { eventName: ['SERVICE_DEPLOYMENT_COMPLETED', 'SERVICE_DEPLOYMENT_FAILED'] },
+      },
+      targets: [new targets.LambdaFunction(release)],
+    });
+    return release;
   }
 
   newBuild(data, artifacts) {
@@ -398,8 +433,8 @@ class PipelineStack extends cdk.Stack {
 const app = new cdk.App();
 const { vpc } = new NetworkStack(app, 'Network');
 const data = new DataStack(app, 'Data', { vpc });
-const { web } = new ServiceStack(app, 'Service', { vpc, data });
-new PipelineStack(app, 'Pipeline', { data, web });
+const { cluster, web } = new ServiceStack(app, 'Service', { vpc, data });
+new PipelineStack(app, 'Pipeline', { data, cluster, web });
 cdk.Tags.of(app).add('project', 'flask-app');
 cdk.Tags.of(app).add('environment', 'dev');
 app.synth();
