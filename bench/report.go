@@ -50,7 +50,7 @@ func report(w io.Writer, measured results) {
 	}
 	ratio := func(a, b float64) float64 { return a / b }
 	compare("times the empty application in Go", boundEmptyGo, pairwise(wall(ours), wall(emptyGo), ratio))
-	compare("  if calls of the library took no time", 0, floor(wall(javascriptOff), wall(emptyJavascript), wall(emptyGo)))
+	compare("  if a call cost what it costs in JavaScript", 0, floor(wall(javascriptOff), wall(emptyJavascript), wall(emptyGo)))
 	compare("times JavaScript, as shipped", boundJavascriptShipped, pairwise(wall(ours), wall(javascriptShipped), ratio))
 	compare("times JavaScript, validation off", boundJavascriptOff, pairwise(wall(ours), wall(javascriptOff), ratio))
 	compare("seconds for each further environment", boundEnvironment, pairwise(wall(environments), wall(oneEnvironment),
@@ -58,8 +58,8 @@ func report(w io.Writer, measured results) {
 	fmt.Fprintln(w, compared.Render())
 }
 
-// floor is how many times the empty application in Go the same stacks would take in Go if the process that runs the library
-// answered at once: what they take in JavaScript, and what starting that process takes.
+// floor estimates how many times the empty application in Go these stacks would take in Go if a call of the library cost no
+// more than it does in JavaScript: what they take there beyond an empty application, on top of the empty one in Go.
 func floor(javascript, emptyJavascript, emptyGo []float64) []float64 {
 	var values []float64
 	for i := range javascript {

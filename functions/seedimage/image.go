@@ -39,7 +39,7 @@ func newPlaceholder(dir string, port int) (v1.ImageIndex, error) {
 		path := filepath.Join(dir, "seed-"+arch)
 		program, err := os.ReadFile(path)
 		if err != nil {
-			return nil, fmt.Errorf("read the seed program: %w; build the function's folder anew, it holds bootstrap, seed-amd64 and seed-arm64", err)
+			return nil, fmt.Errorf("read the seed program: %w; build the function's zip anew, it holds bootstrap, seed-amd64 and seed-arm64", err)
 		}
 		programs[arch] = program
 		version.Write(program)

@@ -1,7 +1,7 @@
 // Command seedimage is the Lambda handler of the custom resource Custom::SeedImage: it keeps an ECR repository from
 // ever being empty, so that a service can start before its application was released for the first time.
 //
-// The function's folder holds, beside bootstrap, the program of the image that it pushes: seed-amd64 and seed-arm64,
+// The function's zip holds, beside bootstrap, the program of the image that it pushes: seed-amd64 and seed-arm64,
 // built from the package seed.
 package main
 

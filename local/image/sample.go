@@ -85,7 +85,7 @@ func writeSample(ctx context.Context, o sampleOptions, stdout, stderr io.Writer)
 	return nil
 }
 
-// compile builds the sample as the Makefile builds functions: the same bytes on every machine.
+// compile builds the sample as functions/build.sh builds the functions: the same bytes on every machine.
 func compile(ctx context.Context, out, arch string) ([]byte, error) {
 	gomod, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
 	if err != nil {
