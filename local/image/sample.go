@@ -100,7 +100,7 @@ func compile(ctx context.Context, out, arch string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	environment := append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, "GOAMD64=v1", "GOARM64=v8.0", "GOFLAGS=")
+	environment := append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, "GOAMD64=v1", "GOARM64=v8.0", "GOFLAGS=-mod=readonly", "GOEXPERIMENT=", "GOFIPS140=off")
 	if module.Toolchain != nil {
 		environment = append(environment, "GOTOOLCHAIN="+module.Toolchain.Name)
 	}
