@@ -43,6 +43,7 @@ func NewDataStack(scope constructs.Construct, env config.Environment, props Data
 	seed := seedimage.New(stack, "SeedImage", seedimage.Props{
 		Repository:       repo,
 		ContainerPort:    env.Service.ContainerPort,
+		HealthyStatus:    env.Service.HealthyStatus(),
 		Architecture:     platform.Architecture(env.Service.Architecture),
 		LogRetentionDays: env.Service.LogRetentionDays,
 	})

@@ -24,11 +24,17 @@ func TestTheRepositoryIsSeededBeforeTheDatabaseIsCreated(t *testing.T) {
 		seed := seedImage(t, env)
 		want(t, seed, map[string]any{"Ref": env.one(t, "AWS::ECR::Repository").ID}, "RepositoryName")
 		want(t, seed, strconv.Itoa(cfg.Service.ContainerPort), "ContainerPort")
+		want(t, seed, "200", "HealthyStatus")
 		want(t, seed, string(cfg.Service.Architecture), "Architecture")
 		if database := env.one(t, "AWS::RDS::DBInstance"); !slices.Contains(database.DependsOn, seed.ID) {
 			t.Errorf("%s does not wait for %s", database.ID, seed.ID)
 		}
 	})
+}
+
+func TestThePlaceholderAnswersAsTheHealthCheckWantsIt(t *testing.T) {
+	env := decodeTemplates(t, synthesize(t, minimal(func(env *config.Environment) { env.Service.HealthCheckCodes = "302" })))
+	want(t, seedImage(t, env), "302", "HealthyStatus")
 }
 
 func schemaInit(t *testing.T, env environment) resource {

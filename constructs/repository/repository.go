@@ -17,6 +17,8 @@ const (
 	Seed = "seed" // this project's own image: the placeholder, and the schema task's helper
 	// Commits is the pattern of the tags that a build pushes. They never move.
 	Commits = "sha-*"
+	// Placeholders is the pattern of the tags by which each placeholder stays, after seed and live have moved on.
+	Placeholders = "placeholder-*"
 )
 
 // Props configures [New].
@@ -24,7 +26,7 @@ type Props struct {
 	Retain bool // default: the repository is emptied and goes with the stack
 }
 
-// New defines a repository that scans on push and keeps `live`, `seed` and the newest 20 builds.
+// New defines a repository that scans on push and keeps `live`, `seed`, the newest 20 builds and the newest 5 placeholders.
 func New(scope constructs.Construct, id string, props Props) awsecr.Repository {
 	repository := awsecr.NewRepository(scope, jsii.String(id), &awsecr.RepositoryProps{
 		ImageScanOnPush:    jsii.Bool(true),
@@ -55,7 +57,8 @@ func AllowLogin() policy.Statement {
 }
 
 // lifecycle relies on a rule of ECR: an image that a rule of higher priority matches is never expired by a lower one. So
-// an old build that is still `live` stays.
+// an old build that is still `live`, which is what runs, stays.
+// https://docs.aws.amazon.com/AmazonECR/latest/userguide/lifecycle_policy_parameters.html
 func lifecycle() *[]*awsecr.LifecycleRule {
 	return &[]*awsecr.LifecycleRule{
 		{
@@ -71,6 +74,16 @@ func lifecycle() *[]*awsecr.LifecycleRule {
 		{
 			Description:    jsii.String("the newest 20 builds stay"),
 			TagPatternList: jsii.Strings(Commits),
+			MaxImageCount:  jsii.Number(20),
+		},
+		{
+			Description:    jsii.String("the newest 5 placeholders stay: tasks may still run one"),
+			TagPatternList: jsii.Strings(Placeholders),
+			MaxImageCount:  jsii.Number(5),
+		},
+		{
+			Description:    jsii.String("of other tags, such as latest, the newest 20 images of the repository stay"),
+			TagPatternList: jsii.Strings("*"),
 			MaxImageCount:  jsii.Number(20),
 		},
 		{

@@ -22,7 +22,14 @@ import (
 const (
 	seedTag = "seed" // our image, always at the deployed version
 	liveTag = "live" // the image of the last completed deployment; ours until there was one
+
+	// placeholderTags begins a tag of each placeholder, which never moves: tasks may still run a placeholder that seed and
+	// live have left, and the repository soon deletes an image without a tag.
+	placeholderTags = "placeholder-"
 )
+
+// placeholderTag is the tag of the placeholder with a digest.
+func placeholderTag(digest v1.Hash) string { return placeholderTags + digest.Hex[:12] }
 
 // reportTime is what is kept of the function's time-out for the answer to CloudFormation.
 const reportTime = 30 * time.Second
@@ -82,7 +89,7 @@ func (h *handler) handle(ctx context.Context, event cfn.Event) (physicalID strin
 
 // ensure pushes our image as seed, and as live unless live is an application's image. It returns the digests of both.
 func (h *handler) ensure(ctx context.Context, p properties, log *slog.Logger) (seed, live v1.Hash, err error) {
-	index, err := newPlaceholder(h.programDir, p.ContainerPort)
+	index, err := newPlaceholder(h.programDir, endpoint{port: p.ContainerPort, status: p.HealthyStatus})
 	if err != nil {
 		return seed, live, err
 	}
@@ -96,8 +103,10 @@ func (h *handler) ensure(ctx context.Context, p properties, log *slog.Logger) (s
 
 	// seed first: live then needs no upload. So little time passes between reading and writing it, in which a release
 	// could move it to an application's image.
-	if err := repo.Push(ctx, seedTag, index); err != nil {
-		return seed, live, err
+	for _, tag := range []string{seedTag, placeholderTag(seed)} {
+		if err := repo.Push(ctx, tag, index); err != nil {
+			return seed, live, err
+		}
 	}
 	log.Info("pushed", "tag", seedTag, "digest", seed.String(), "why", "always at the deployed program's version")
 
@@ -116,10 +125,14 @@ func (h *handler) ensure(ctx context.Context, p properties, log *slog.Logger) (s
 		log.Info("left untouched", "tag", liveTag, "digest", current.Digest.String(), "why", "an application's image")
 		return seed, current.Digest, nil
 	case current.Digest == seed:
-		log.Info("left untouched", "tag", liveTag, "digest", seed.String(), "why", "the placeholder at this version and port")
+		log.Info("left untouched", "tag", liveTag, "digest", seed.String(), "why", "the placeholder at this version, port and status")
 		return seed, seed, nil
 	default:
-		why = "the placeholder had another version or port"
+		why = "the placeholder had another version, port or status"
+		// Versions of this project before 2026-11-27 did not give it this tag.
+		if err := repo.Copy(ctx, placeholderTag(current.Digest), current); err != nil {
+			return seed, live, err
+		}
 	}
 	if err := repo.Push(ctx, liveTag, index); err != nil {
 		return seed, live, err
@@ -138,7 +151,7 @@ func fits(live *registry.Image, p properties) error {
 		has = append(has, platform.String())
 	}
 	return fmt.Errorf("the image %s:%s (%s) does not run on service.architecture %s: it has [%s], but no linux/%s; "+
-		"release an image that is built for linux/%[6]s first, or set service.architecture back",
+		"set service.architecture back, release an image that is built for both linux/amd64 and linux/arm64, then change it again (docs/releases.md)",
 		p.RepositoryName, liveTag, live.Digest, p.Architecture, strings.Join(has, " "), goarch[p.Architecture])
 }
 

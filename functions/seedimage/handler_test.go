@@ -160,7 +160,7 @@ func (f *fakeECR) handler(t testing.TB, program string) *handler {
 func createEvent(changes ...string) cfn.Event {
 	properties := map[string]any{
 		"ServiceToken": "arn:aws:lambda:eu-central-1:111111111111:function:seed", "ServiceTimeout": "300",
-		"RepositoryName": repositoryUnderTest, "ContainerPort": "5000", "Architecture": "ARM64", "ProgramVersion": "abc",
+		"RepositoryName": repositoryUnderTest, "ContainerPort": "5000", "HealthyStatus": "200", "Architecture": "ARM64", "ProgramVersion": "abc",
 	}
 	for i := 0; i < len(changes); i += 2 {
 		properties[changes[i]] = changes[i+1]
@@ -245,8 +245,8 @@ func TestAnEmptyRepositoryGetsSeedAndLive(t *testing.T) {
 		}
 		got, _ := json.Marshal(config.Config)
 		version := fmt.Sprintf("%x", sha256.Sum256([]byte("v1 for amd64v1 for arm64")))
-		wantConfig := `{"Cmd":["serve"],"Entrypoint":["/seed"],"Env":["PORT=8080"],` +
-			`"Labels":{"flask-on-fargate.seed.port":"8080","flask-on-fargate.seed.version":"` + version + `"},` +
+		wantConfig := `{"Cmd":["serve"],"Entrypoint":["/seed","-port=8080","-status=200","--"],` +
+			`"Labels":{"flask-on-fargate.seed.version":"` + version + `"},` +
 			`"ExposedPorts":{"8080/tcp":{}}}`
 		if string(got) != wantConfig || config.Platform().String() != want {
 			t.Errorf("configuration for %s:\n%s\nwant\n%s", config.Platform(), got, wantConfig)
@@ -256,7 +256,7 @@ func TestAnEmptyRepositoryGetsSeedAndLive(t *testing.T) {
 
 func TestLive(t *testing.T) {
 	placeholder := func(t *testing.T, f *fakeECR) remote.Taggable {
-		index, err := newPlaceholder(f.handler(t, "v1").programDir, 5000)
+		index, err := newPlaceholder(f.handler(t, "v1").programDir, endpoint{5000, 200})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -275,8 +275,8 @@ func TestLive(t *testing.T) {
 		return image
 	}
 	const (
-		same        = "the placeholder at this version and port"
-		other       = "the placeholder had another version or port"
+		same        = "the placeholder at this version, port and status"
+		other       = "the placeholder had another version, port or status"
 		application = "an application's image"
 	)
 	tests := map[string]struct {
@@ -286,7 +286,7 @@ func TestLive(t *testing.T) {
 		renewed bool
 		why     string
 	}{
-		"is kept if it is the placeholder at this version and port": {
+		"is kept if it is the placeholder at this version, port and status": {
 			live: placeholder, why: same,
 		},
 		"is renewed if it is the placeholder of another port": {
@@ -340,6 +340,16 @@ func TestLive(t *testing.T) {
 			if want := or(test.port, "5000"); portOf(t, f, seedTag) != want {
 				t.Errorf("seed serves port %s, want %s", portOf(t, f, seedTag), want)
 			}
+			// Tasks that run a former placeholder can start again as long as it has a tag.
+			placeholders := []string{seed}
+			if test.renewed {
+				placeholders = append(placeholders, before)
+			}
+			for _, digest := range placeholders {
+				if tagged := f.digest(t, "placeholder-"+strings.TrimPrefix(digest, "sha256:")[:12]); tagged != digest {
+					t.Errorf("the tag of the placeholder %s names %s", digest, tagged)
+				}
+			}
 			if data["SeedDigest"] != seed || data["LiveDigest"] != after {
 				t.Errorf("data %v, want %s and %s", data, seed, after)
 			}
@@ -378,7 +388,7 @@ func portOf(t *testing.T, f *fakeECR, tag string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return config.Config.Labels[labelPort]
+	return strings.TrimPrefix(config.Config.Entrypoint[1], "-port=")
 }
 
 func TestAnApplicationThatCannotRunFailsEarly(t *testing.T) {
@@ -390,11 +400,11 @@ func TestAnApplicationThatCannotRunFailsEarly(t *testing.T) {
 	}{
 		"one platform": {
 			platformImage(t, "linux", "amd64"), "ARM64",
-			"does not run on service.architecture ARM64: it has [linux/amd64], but no linux/arm64; release an image that is built for linux/arm64 first, or set service.architecture back",
+			"does not run on service.architecture ARM64: it has [linux/amd64], but no linux/arm64; set service.architecture back, release an image that is built for both linux/amd64 and linux/arm64, then change it again",
 		},
 		"index with an attestation": {
 			indexOf(stated(platformImage(t, "linux", "arm64"), "linux", "arm64"), attestation), "X86_64",
-			"does not run on service.architecture X86_64: it has [linux/arm64], but no linux/amd64; release",
+			"does not run on service.architecture X86_64: it has [linux/arm64], but no linux/amd64; set",
 		},
 		"other system": {platformImage(t, "windows", "amd64"), "X86_64", "it has [windows/amd64], but no linux/amd64"},
 	}
@@ -528,7 +538,7 @@ func TestAPushThatCameSecond(t *testing.T) {
 	for behaviour, test := range tests {
 		t.Run(behaviour, func(t *testing.T) {
 			f := newFakeECR(t)
-			index, err := newPlaceholder(f.handler(t, test.first).programDir, 5000)
+			index, err := newPlaceholder(f.handler(t, test.first).programDir, endpoint{5000, 200})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -603,9 +613,9 @@ func TestAMissingProgramNamesItsPath(t *testing.T) {
 	}
 }
 
-type endpoint string
+type fixedEndpoint string
 
-func (e endpoint) GetAuthorizationToken(context.Context, *ecr.GetAuthorizationTokenInput, ...func(*ecr.Options)) (*ecr.GetAuthorizationTokenOutput, error) {
+func (e fixedEndpoint) GetAuthorizationToken(context.Context, *ecr.GetAuthorizationTokenInput, ...func(*ecr.Options)) (*ecr.GetAuthorizationTokenOutput, error) {
 	if e == "panic" {
 		panic("broken")
 	}
@@ -618,7 +628,7 @@ func TestAnUnusableEndpointIsAClearFailure(t *testing.T) {
 	for _, e := range []string{"", "registry.example.com", "ftp://registry.example.com"} {
 		f := newFakeECR(t)
 		h := f.handler(t, "v1")
-		h.ecr = endpoint(e)
+		h.ecr = fixedEndpoint(e)
 		_, _, err := h.handle(t.Context(), createEvent())
 		if want := fmt.Sprintf("proxyEndpoint is %q", e); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "c2VjcmV0") {
 			t.Errorf("got %v, want %s", err, want)
@@ -630,9 +640,9 @@ func TestAnUnusableEndpointIsAClearFailure(t *testing.T) {
 func TestCloudFormationsAnswer(t *testing.T) {
 	f := newFakeECR(t)
 	panicking := f.handler(t, "v1")
-	panicking.ecr = endpoint("panic")
+	panicking.ecr = fixedEndpoint("panic")
 	long := f.handler(t, "v1")
-	long.ecr = endpoint(strings.Repeat("<&>é", 5000))
+	long.ecr = fixedEndpoint(strings.Repeat("<&>é", 5000))
 	tests := map[string]struct {
 		h    *handler
 		want cfn.Response

@@ -15,6 +15,8 @@ type properties struct {
 	RepositoryName string
 	// ContainerPort is the port at which the placeholder serves, 1 to 65535.
 	ContainerPort int
+	// HealthyStatus is the HTTP status with which the placeholder answers, 200 to 499.
+	HealthyStatus int
 	// Architecture is that of the service's tasks in ECS's words, a key of [goarch].
 	Architecture string
 	// ProgramVersion identifies the deployed function. It only has to change when the function does, so that
@@ -51,6 +53,13 @@ func decode(raw map[string]any) (properties, error) {
 			}
 			return nil
 		},
+		"HealthyStatus": func(s string) (err error) {
+			p.HealthyStatus, err = strconv.Atoi(s)
+			if err != nil || p.HealthyStatus < 200 || p.HealthyStatus > 499 {
+				return errors.New("want an HTTP status, 200 to 499")
+			}
+			return nil
+		},
 		"Architecture": func(s string) error {
 			p.Architecture = s
 			if _, ok := goarch[s]; !ok {
@@ -82,7 +91,7 @@ func decode(raw map[string]any) (properties, error) {
 			}
 		}
 	}
-	for _, key := range []string{"RepositoryName", "ContainerPort", "Architecture", "ProgramVersion"} {
+	for _, key := range []string{"RepositoryName", "ContainerPort", "HealthyStatus", "Architecture", "ProgramVersion"} {
 		if _, ok := raw[key]; !ok {
 			errs = append(errs, fmt.Errorf("property %s is missing", key))
 		}

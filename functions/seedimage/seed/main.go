@@ -1,15 +1,19 @@
 // Command seed is the program of the image that a repository holds before an application was released to it.
 //
-//	seed serve    answer every request with a page that says what to do next
-//	seed fetch    download the schema's files from S3 and unpack them, for the container that applies them
+// It stands in for the application, whatever the application's command is: in the role web it answers every request with a
+// page that says what to do next. With the command fetch it downloads the schema's files from S3 and unpacks them, for the
+// container that applies them.
 package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -17,15 +21,26 @@ import (
 	_ "golang.org/x/crypto/x509roots/fallback"
 )
 
-const usage = `usage: seed serve|fetch
+const usage = `usage: seed [-port PORT] [-status STATUS] [--] COMMAND
 
-serve   answer 200 with the placeholder's page on every path
-          PORT       TCP port, default 5000
-          BIND_ADDR  IP address to listen on, default all interfaces; for running several on one machine
-fetch   download a zip file from S3 and unpack it
-          SCHEMA_BUCKET, SCHEMA_KEY  the object
-          SCHEMA_DIR                 the directory to unpack it into
+The image's entry point sets -port and -status from the configuration. A task definition decides the rest:
+
+fetch             download a zip file from S3 and unpack it
+                    SCHEMA_BUCKET, SCHEMA_KEY  the object
+                    SCHEMA_DIR                 the directory to unpack it into
+any other words   stand in for the application in the role APP_ROLE, whatever its command is
+                    web     (the default) answer every path with the placeholder's page
+                    worker  wait for SIGTERM
+                    task    say that no application is released yet, and end
+                    BIND_ADDR  IP address to listen on, default all interfaces; for running several on one machine
 `
+
+// The roles in which a task definition starts the application, the values of APP_ROLE.
+const (
+	roleWeb    = "web"
+	roleWorker = "worker"
+	roleTask   = "task"
+)
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
@@ -35,23 +50,44 @@ func main() {
 
 // run returns the process's exit code: 1 for a failure, told in one line, and 2 for a wrong command line.
 func run(ctx context.Context, args []string, getenv func(string) string, stderr io.Writer) int {
-	if len(args) != 1 {
-		fmt.Fprint(stderr, usage)
+	var page endpoint
+	flags := flag.NewFlagSet("seed", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.Usage = func() { fmt.Fprint(stderr, usage) }
+	flags.IntVar(&page.port, "port", 5000, "")
+	flags.IntVar(&page.status, "status", http.StatusOK, "")
+	if flags.Parse(args) != nil {
 		return 2
 	}
-	var err error
-	switch args[0] {
-	case "serve":
-		err = serve(ctx, getenv("BIND_ADDR"), getenv("PORT"), stderr)
-	case "fetch":
-		err = fetch(ctx, source{getenv("SCHEMA_BUCKET"), getenv("SCHEMA_KEY")}, getenv("SCHEMA_DIR"), stderr)
-	default:
-		fmt.Fprintf(stderr, "unknown command %q\n%s", args[0], usage)
+	if flags.NArg() == 0 {
+		flags.Usage()
 		return 2
 	}
+	what, err := start(ctx, flags.Args(), page, getenv, stderr)
 	if err != nil {
-		fmt.Fprintf(stderr, "%s: %s\n", args[0], strings.Join(strings.Fields(err.Error()), " "))
+		fmt.Fprintf(stderr, "%s: %s\n", what, strings.Join(strings.Fields(err.Error()), " "))
 		return 1
 	}
 	return 0
+}
+
+// start does what the command and the role ask for, and names it.
+func start(ctx context.Context, command []string, page endpoint, getenv func(string) string, stderr io.Writer) (what string, err error) {
+	role := getenv("APP_ROLE")
+	// The schema task has no role. An application's command may happen to be fetch, too.
+	if role == "" && slices.Equal(command, []string{"fetch"}) {
+		return "fetch", fetch(ctx, source{getenv("SCHEMA_BUCKET"), getenv("SCHEMA_KEY")}, getenv("SCHEMA_DIR"), stderr)
+	}
+	switch role {
+	case "", roleWeb:
+		return "serve", serve(ctx, getenv("BIND_ADDR"), page, stderr)
+	case roleWorker:
+		fmt.Fprintln(stderr, "No application is released yet: this placeholder waits in the place of the worker.")
+		<-ctx.Done()
+		return role, nil
+	case roleTask:
+		fmt.Fprintln(stderr, "No application is released yet: this placeholder did nothing in the place of the task.")
+		return role, nil
+	}
+	return "seed", fmt.Errorf("APP_ROLE is %q: want %s, %s or %s", role, roleWeb, roleWorker, roleTask)
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	_ "embed"
 	"errors"
@@ -20,22 +19,30 @@ var page []byte
 // drainTime is how long requests in flight may take after a SIGTERM. The container's stop time-out is 20 seconds.
 const drainTime = 15 * time.Second
 
+// endpoint is where and how the page is served.
+type endpoint struct {
+	port   int
+	status int // of HTTP
+}
+
 // serve answers every request with the page until ctx is done, then lets requests in flight end.
-func serve(ctx context.Context, bindAddr, port string, log io.Writer) error {
-	port = cmp.Or(port, "5000")
-	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
-		return fmt.Errorf("PORT is %q: want a TCP port, 1 to 65535", port)
+func serve(ctx context.Context, bindAddr string, e endpoint, log io.Writer) error {
+	if e.port < 1 || e.port > 65535 {
+		return fmt.Errorf("-port is %d: want a TCP port, 1 to 65535", e.port)
+	}
+	if e.status < 200 || e.status > 499 {
+		return fmt.Errorf("-status is %d: want an HTTP status, 200 to 499", e.status)
 	}
 	if _, err := netip.ParseAddr(bindAddr); bindAddr != "" && err != nil {
 		return fmt.Errorf("BIND_ADDR is %q: want an IP address, or nothing for all interfaces", bindAddr)
 	}
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(bindAddr, port))
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(bindAddr, strconv.Itoa(e.port)))
 	if err != nil {
 		return err
 	}
 
 	server := &http.Server{
-		Handler:           http.HandlerFunc(servePage),
+		Handler:           http.HandlerFunc(e.writePage),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      30 * time.Second,
@@ -59,13 +66,16 @@ func serve(ctx context.Context, bindAddr, port string, log io.Writer) error {
 	return nil
 }
 
-func servePage(w http.ResponseWriter, _ *http.Request) {
+func (e endpoint) writePage(w http.ResponseWriter, _ *http.Request) {
 	header := w.Header()
 	header.Set("Content-Type", "text/html; charset=utf-8")
-	header.Set("Content-Length", strconv.Itoa(len(page)))
+	if e.status != http.StatusNoContent && e.status != http.StatusNotModified { // which have no body
+		header.Set("Content-Length", strconv.Itoa(len(page)))
+	}
 	header.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
 	header.Set("X-Content-Type-Options", "nosniff")
 	// The application that follows at the same address must be seen at once.
 	header.Set("Cache-Control", "no-store")
+	w.WriteHeader(e.status)
 	w.Write(page)
 }

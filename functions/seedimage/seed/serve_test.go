@@ -18,9 +18,9 @@ func environment(variables map[string]string) func(string) string {
 	return func(name string) string { return variables[name] }
 }
 
-// startServe runs `seed serve` on a free port of loopback. It returns the address, and a function that stops the
+// startServe runs the program as the role web on a free port of loopback, with more arguments. It returns the address, and a function that stops the
 // program and returns its exit code.
-func startServe(t *testing.T) (address string, stop func() int) {
+func startServe(t *testing.T, args ...string) (address string, stop func() int) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -34,7 +34,8 @@ func startServe(t *testing.T) (address string, stop func() int) {
 	stderr, log := io.Pipe()
 	code := make(chan int, 1)
 	go func() {
-		code <- run(ctx, []string{"serve"}, environment(map[string]string{"PORT": port, "BIND_ADDR": "127.0.0.1"}), log)
+		// PORT is the application's: the placeholder must not obey it.
+		code <- run(ctx, append([]string{"-port=" + port}, args...), environment(map[string]string{"PORT": "1", "APP_ROLE": "web", "BIND_ADDR": "127.0.0.1"}), log)
 		log.Close()
 	}()
 	line, err := bufio.NewReader(stderr).ReadString('\n')
@@ -49,7 +50,7 @@ func startServe(t *testing.T) (address string, stop func() int) {
 }
 
 func TestServeAnswersEveryPathAndMethod(t *testing.T) {
-	address, stop := startServe(t)
+	address, stop := startServe(t, "serve")
 	for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} {
 		for _, path := range []string{"/", "/health", "/a/../b//c", "/%2e%2e/", "/favicon.ico?x=1"} {
 			request, err := http.NewRequest(method, "http://"+address+path, strings.NewReader("body"))
@@ -82,6 +83,73 @@ func TestServeAnswersEveryPathAndMethod(t *testing.T) {
 	}
 }
 
+func TestServe(t *testing.T) {
+	tests := map[string]struct {
+		args   []string
+		status int
+		body   bool
+	}{
+		"answers a redirection as the health check wants it":        {[]string{"-status=302", "--", "serve"}, 302, true},
+		"answers a status without a body":                           {[]string{"-status=204", "--", "serve"}, 204, false},
+		"answers in place of an application with a command":         {[]string{"-status=200", "--", "gunicorn", "--bind", "0.0.0.0:8000", "app:app"}, 200, true},
+		"answers in place of a command that begins with a dash":     {[]string{"--", "--workers", "2"}, 200, true},
+		"answers in place of an application whose command is fetch": {[]string{"--", "fetch"}, 200, true},
+	}
+	for behaviour, test := range tests {
+		t.Run(behaviour, func(t *testing.T) {
+			address, stop := startServe(t, test.args...)
+			request, err := http.NewRequest(http.MethodGet, "http://"+address+"/accounts/login", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			response, err := http.DefaultTransport.RoundTrip(request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := io.ReadAll(response.Body)
+			response.Body.Close()
+			if err != nil || response.StatusCode != test.status || bytes.Equal(body, page) != test.body {
+				t.Errorf("%s with %d bytes, %v; want %d, with the page: %t", response.Status, len(body), err, test.status, test.body)
+			}
+			if code := stop(); code != 0 {
+				t.Errorf("stopped with exit code %d, want 0", code)
+			}
+		})
+	}
+}
+
+func TestPlaceholder(t *testing.T) {
+	t.Run("waits in the place of a worker until SIGTERM", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		stderr, log := io.Pipe()
+		code := make(chan int, 1)
+		go func() {
+			code <- run(ctx, []string{"--", "celery", "worker"}, environment(map[string]string{"APP_ROLE": "worker"}), log)
+			log.Close()
+		}()
+		line, err := bufio.NewReader(stderr).ReadString('\n')
+		if err != nil || !strings.Contains(line, "No application is released yet") {
+			t.Errorf("%q, %v", line, err)
+		}
+		select {
+		case got := <-code:
+			t.Errorf("ended with exit code %d before it was stopped", got)
+		default:
+		}
+		cancel()
+		if got := <-code; got != 0 {
+			t.Errorf("stopped with exit code %d, want 0", got)
+		}
+	})
+	t.Run("ends in the place of a task", func(t *testing.T) {
+		var stderr bytes.Buffer
+		code := run(t.Context(), []string{"--", "flask", "report"}, environment(map[string]string{"APP_ROLE": "task"}), &stderr)
+		if code != 0 || !strings.Contains(stderr.String(), "No application is released yet") {
+			t.Errorf("exit code %d, %q", code, stderr.String())
+		}
+	})
+}
+
 func TestThePageIsSelfContained(t *testing.T) {
 	for _, forbidden := range []string{"http:", "https:", "//", "<script", "<img", "<link", "@import", "url(", "arn:", "amazonaws"} {
 		if bytes.Contains(page, []byte(forbidden)) {
@@ -112,13 +180,14 @@ func TestWrongUseIsToldInOneLine(t *testing.T) {
 		code int
 		want string
 	}{
-		"no command":        {nil, nil, 2, "usage: seed serve|fetch"},
-		"unknown command":   {[]string{"sreve"}, nil, 2, "unknown command \"sreve\"\nusage: seed serve|fetch"},
-		"an argument":       {[]string{"serve", "80"}, nil, 2, "usage: seed serve|fetch"},
-		"port not number":   {[]string{"serve"}, map[string]string{"PORT": "http"}, 1, "serve: PORT is \"http\": want a TCP port, 1 to 65535\n"},
-		"port out of range": {[]string{"serve"}, map[string]string{"PORT": "65536"}, 1, "serve: PORT is \"65536\": want a TCP port, 1 to 65535\n"},
-		"bind a name":       {[]string{"serve"}, map[string]string{"BIND_ADDR": "localhost"}, 1, "serve: BIND_ADDR is \"localhost\": want an IP address"},
-		"port taken": {[]string{"serve"}, map[string]string{"BIND_ADDR": "127.0.0.1", "PORT": strconv.Itoa(taken.Addr().(*net.TCPAddr).Port)},
+		"no command":          {nil, nil, 2, "usage: seed [-port"},
+		"unknown flag":        {[]string{"-prot=80", "serve"}, nil, 2, "flag provided but not defined: -prot"},
+		"port not number":     {[]string{"-port=http", "serve"}, nil, 2, `invalid value "http" for flag -port`},
+		"port out of range":   {[]string{"-port=65536", "serve"}, nil, 1, "serve: -port is 65536: want a TCP port, 1 to 65535\n"},
+		"status out of range": {[]string{"-status=199", "serve"}, nil, 1, "serve: -status is 199: want an HTTP status, 200 to 499\n"},
+		"unknown role":        {[]string{"serve"}, map[string]string{"APP_ROLE": "wbe"}, 1, "seed: APP_ROLE is \"wbe\": want web, worker or task\n"},
+		"bind a name":         {[]string{"serve"}, map[string]string{"BIND_ADDR": "localhost"}, 1, "serve: BIND_ADDR is \"localhost\": want an IP address"},
+		"port taken": {[]string{"-port=" + strconv.Itoa(taken.Addr().(*net.TCPAddr).Port), "serve"}, map[string]string{"BIND_ADDR": "127.0.0.1"},
 			1, "serve: listen tcp " + taken.Addr().String() + ": bind: address already in use\n"},
 		"no bucket": {[]string{"fetch"}, map[string]string{"SCHEMA_KEY": "k", "SCHEMA_DIR": "d"}, 1,
 			"fetch: SCHEMA_BUCKET is not set; fetch needs SCHEMA_BUCKET, SCHEMA_KEY and SCHEMA_DIR\n"},
