@@ -33,7 +33,9 @@ type Environment struct {
 	// isolated regions are other partitions, with other ARNs and without public ECR, where the schema task's image comes from.
 	Region string `yaml:"region" jsonschema:"required,pattern=^(af|ap|ca|eu|il|me|mx|sa|us)-(north|south|east|west|central|northeast|northwest|southeast|southwest)-[1-9]$"`
 	// Retain keeps the data when the environment is destroyed: deletion and termination protection, a final snapshot, and
-	// the bucket, the image repository and both secrets stay. With false, everything goes with `cdk destroy`.
+	// the bucket, the image repository and both secrets stay. With false, everything goes with `cdk destroy`. A change from
+	// false to true keeps all objects and images: CloudFormation then removes the function that would empty the bucket, and
+	// the function's last call fails, since the function has lost the right to delete. The stack's events show that call.
 	//
 	// Allowed: true or false.
 	Retain bool `yaml:"retain"`
@@ -47,6 +49,12 @@ type Environment struct {
 	//
 	// Allowed: the ARN of a standard (not FIFO) topic, arn:aws:sns:<region>:<account>:<name>.
 	NotificationTopicArn string `yaml:"notificationTopicArn,omitempty" jsonschema:"pattern=^arn:aws:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]+$"`
+	// NotificationKeyArn is the KMS key that encrypts the topic, if it is encrypted. Releases and the pipeline may then use
+	// the key. RDS needs a statement in the key's own policy, which allows events.rds.amazonaws.com kms:GenerateDataKey* and
+	// kms:Decrypt. RDS cannot announce to a topic under AWS's own key, alias/aws/sns, whose policy cannot be changed.
+	//
+	// Allowed: the ARN of a KMS key, arn:aws:kms:<region>:<account>:key/<id>, together with `notificationTopicArn`.
+	NotificationKeyArn string `yaml:"notificationKeyArn,omitempty" jsonschema:"pattern=^arn:aws:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$"`
 	// BootstrapKmsKeyArn is the key that encrypts the bootstrap bucket, if the account was bootstrapped with a key of its own
 	// (`cdk bootstrap --bootstrap-kms-key-id`). The schema task must decrypt the SQL files there.
 	//
@@ -148,16 +156,30 @@ type Service struct {
 	// 4096: 8192 to 30720, all in steps of 1024; with 8192: 16384 to 61440 in steps of 4096; with 16384: 32768 to 122880 in
 	// steps of 8192.
 	Memory int `yaml:"memory" jsonschema:"minimum=512,maximum=122880"`
-	// Architecture is the processor that the application's image is built for.
+	// Architecture is the processor that the application's image is built for. To change it after a release, first release an
+	// image for both: docs/releases.md has the steps.
 	//
 	// Allowed: X86_64 or ARM64.
 	Architecture Architecture `yaml:"architecture" jsonschema:"enum=X86_64,enum=ARM64"`
+	// Command is the command that the application's container runs, in place of the image's own (its CMD). The image's
+	// ENTRYPOINT stays: to change that, build another image. Nothing secret belongs here.
+	//
+	// Allowed: a list of words, each of 1 to 4096 characters, as in [gunicorn, app:app]; no shell reads them. Together with
+	// `environment` and `secrets` at most 61440 bytes as JSON.
+	Command []string `yaml:"command,omitempty" jsonschema:"minItems=1"`
+	// TaskPolicyArns are managed IAM policies for the application, for whatever it uses beside its own bucket: SES, SQS,
+	// another bucket. They are added to the role of the application's tasks.
+	//
+	// Allowed: up to 10 different ARNs of policies of the environment's account or of AWS, arn:aws:iam::<account>:policy/<name>
+	// or arn:aws:iam::aws:policy/<name>. 10 is IAM's quota of managed policies in a role.
+	TaskPolicyArns []string `yaml:"taskPolicyArns,omitempty" jsonschema:"minItems=1,maxItems=10,uniqueItems=true"`
 	// DesiredCount is the number of tasks.
 	//
 	// Allowed: 1 to 5000, ECS's quota of tasks in a service. To stop the application for a while use
 	// `aws ecs update-service --desired-count 0`; the next deploy of the service starts it again.
 	DesiredCount int `yaml:"desiredCount" jsonschema:"minimum=1,maximum=5000"`
-	// ContainerPort is the TCP port that the application listens on.
+	// ContainerPort is the TCP port that the application listens on. The application finds it in the variable PORT. A change
+	// starts new tasks, which get the new PORT; an application that does not read PORT must listen on the new port already.
 	//
 	// Allowed: 1 to 65535.
 	ContainerPort int `yaml:"containerPort" jsonschema:"minimum=1,maximum=65535"`
@@ -166,6 +188,7 @@ type Service struct {
 	// Allowed: a path that begins with /, with a query if need be, at most 1024 characters of a URI: no spaces and no #fragment.
 	HealthCheckPath string `yaml:"healthCheckPath" jsonschema:"maxLength=1024,pattern=^/[A-Za-z0-9._~:/?\\[\\]@!$&'()*+\\,;=%-]*$"`
 	// HealthCheckCodes are the HTTP status codes of a healthy answer: one, a list or a range, as in "200,301" or "200-399".
+	// The placeholder, which runs until the first release, answers with 200 if that is one of them, else with the first.
 	//
 	// Allowed: codes from 200 to 499, separated by commas, and ranges of them, the lower code first.
 	HealthCheckCodes string `yaml:"healthCheckCodes" jsonschema:"pattern=^[2-4][0-9][0-9](-[2-4][0-9][0-9])?(\\,[2-4][0-9][0-9](-[2-4][0-9][0-9])?)*$"`
@@ -183,7 +206,7 @@ type Service struct {
 	// reaches the application as it is written in the file.
 	//
 	// Allowed: names of letters, digits and underscores, the first no digit, that neither the stacks nor ECS set; a value
-	// for each, "" for an empty one; at most 61440 bytes as JSON, together with `secrets`.
+	// for each, "" for an empty one; at most 61440 bytes as JSON, together with `command` and `secrets`.
 	Environment map[string]string `yaml:"environment,omitempty"`
 	// Secrets maps further environment variables of the application to Secrets Manager secrets: the full ARN, followed by
 	// `:key::` to take one key of a JSON secret. A secret of another account needs a resource policy there. The tasks read a value when
@@ -191,8 +214,8 @@ type Service struct {
 	//
 	// Allowed: names as in `environment`, and not in both; the full ARN of a secret in the environment's region,
 	// arn:aws:secretsmanager:<region>:<account>:secret:<name>-<6 characters>, or that and :<json key>:<version stage>:<version id>,
-	// each of which may be empty; in quotes then, since YAML takes a colon at the end for a key's; at most 61440 bytes as JSON, together
-	// with `environment`.
+	// each of which may be empty. Quote the value then: YAML reads a trailing colon as a key. At most 61440 bytes as JSON, together
+	// with `command` and `environment`.
 	Secrets map[string]string `yaml:"secrets,omitempty"`
 }
 
@@ -216,7 +239,9 @@ type Pipeline struct {
 	//
 	// Allowed: the ARN of a connection, arn:aws:codeconnections:<region>:<account>:connection/<id>.
 	ConnectionArn string `yaml:"connectionArn,omitempty" jsonschema:"pattern=^arn:aws:(codeconnections|codestar-connections):[a-z0-9-]+:[0-9]{12}:connection/[a-f0-9-]+$"`
-	// Approval asks for a person's approval between build and deployment.
+	// Approval asks for a person's approval between build and deployment. This project's buildspec.yml tags each image with
+	// its commit, so the image that was approved is the one that is deployed. A buildspec that hands on a tag which moves, such
+	// as latest, deploys what the tag names at that time: the newest image, also if an older one was approved.
 	//
 	// Allowed: true or false.
 	Approval bool `yaml:"approval"`

@@ -65,6 +65,16 @@ func TestParseAccepts(t *testing.T) {
 		{"codes in lists and ranges", requiredKeys + "service: {healthCheckCodes: \"200-299,301,404\", healthCheckPath: \"/up?a=1,2&b=%20\"}\n", func(e *Environment) {
 			e.Service.HealthCheckCodes, e.Service.HealthCheckPath = "200-299,301,404", "/up?a=1,2&b=%20"
 		}},
+		{"the ports that the stacks set, repeated", requiredKeys + "service: {containerPort: 8000, environment: {PORT: 8000, DATABASE_PORT: \"3306\"}}\n", func(e *Environment) {
+			e.Service.ContainerPort, e.Service.Environment = 8000, map[string]string{"PORT": "8000", "DATABASE_PORT": "3306"}
+		}},
+		{"a command and policies of the tasks", requiredKeys + "service: {command: [gunicorn, \"-b\", app:app], taskPolicyArns: [\"arn:aws:iam::aws:policy/AmazonSESFullAccess\", \"arn:aws:iam::123456789012:policy/team/mail\"]}\n", func(e *Environment) {
+			e.Service.Command = []string{"gunicorn", "-b", "app:app"}
+			e.Service.TaskPolicyArns = []string{"arn:aws:iam::aws:policy/AmazonSESFullAccess", "arn:aws:iam::123456789012:policy/team/mail"}
+		}},
+		{"a topic and the key that encrypts it", requiredKeys + "notificationTopicArn: arn:aws:sns:us-east-1:123456789012:alerts\nnotificationKeyArn: arn:aws:kms:us-east-1:123456789012:key/1234abcd\n", func(e *Environment) {
+			e.NotificationTopicArn, e.NotificationKeyArn = "arn:aws:sns:us-east-1:123456789012:alerts", "arn:aws:kms:us-east-1:123456789012:key/1234abcd"
+		}},
 		{"a topic of the environment's region and account", requiredKeys + "account: 123456789012\nnotificationTopicArn: arn:aws:sns:us-east-1:123456789012:alerts\n", func(e *Environment) {
 			e.Account, e.NotificationTopicArn = "123456789012", "arn:aws:sns:us-east-1:123456789012:alerts"
 		}},

@@ -26,11 +26,14 @@ var example = Environment{
 	Tags:                 map[string]string{"team": "web"},
 	BootstrapKmsKeyArn:   "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab",
 	NotificationTopicArn: "arn:aws:sns:us-east-1:123456789012:alerts",
+	NotificationKeyArn:   "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab",
 	Network:              Network{AvailabilityZones: []string{"us-east-1a", "us-east-1b"}},
 	Database:             Database{Name: "flaskdb", User: "admin"},
 	Service: Service{
-		Environment: map[string]string{"LOG_LEVEL": "info"},
-		Secrets:     map[string]string{"STRIPE_KEY": "arn:aws:secretsmanager:us-east-1:123456789012:secret:stripe-AbCdEf:key::"},
+		Command:        []string{"gunicorn", "--bind", "0.0.0.0:5000", "app:app"},
+		TaskPolicyArns: []string{"arn:aws:iam::123456789012:policy/send-mail"},
+		Environment:    map[string]string{"LOG_LEVEL": "info"},
+		Secrets:        map[string]string{"STRIPE_KEY": "arn:aws:secretsmanager:us-east-1:123456789012:secret:stripe-AbCdEf:key::"},
 	},
 	Pipeline: Pipeline{
 		Repository:    "my-org/my-app",

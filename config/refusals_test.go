@@ -133,7 +133,7 @@ func TestParseReportsStructure(t *testing.T) {
 			name: "unknown section near nothing",
 			yaml: requiredKeys + "quota: {branch: main}\n",
 			want: "config/dev.yaml:6:1: quota: unknown key\n" +
-				"    Known in the file: account, bootstrapKmsKeyArn, database, guard, network, notificationTopicArn, pipeline, project, region, retain, service, tags.",
+				"    Known in the file: account, bootstrapKmsKeyArn, database, guard, network, notificationKeyArn, notificationTopicArn, pipeline, project, region, retain, service, tags.",
 		},
 		{
 			name: "duplicate key",
@@ -169,19 +169,19 @@ func TestParseReportsStructure(t *testing.T) {
 			name: "section without keys",
 			yaml: requiredKeys + "service:\n",
 			want: "config/dev.yaml:6:9: service: no value is given\n" +
-				"    Give it keys (architecture, containerPort, cpu, desiredCount, environment, healthCheckCodes, healthCheckGraceSeconds, healthCheckPath, logRetentionDays, memory, secrets), or remove the line.",
+				"    Give it keys (architecture, command, containerPort, cpu, desiredCount, environment, healthCheckCodes, healthCheckGraceSeconds, healthCheckPath, logRetentionDays, memory, secrets, taskPolicyArns), or remove the line.",
 		},
 		{
 			name: "section of another type",
 			yaml: requiredKeys + "service: 5\n",
 			want: "config/dev.yaml:6:10: service: the value is a number, not a mapping of keys to values\n" +
-				"    Give it keys (architecture, containerPort, cpu, desiredCount, environment, healthCheckCodes, healthCheckGraceSeconds, healthCheckPath, logRetentionDays, memory, secrets), or remove the line.",
+				"    Give it keys (architecture, command, containerPort, cpu, desiredCount, environment, healthCheckCodes, healthCheckGraceSeconds, healthCheckPath, logRetentionDays, memory, secrets, taskPolicyArns), or remove the line.",
 		},
 		{
 			name: "list for a section",
 			yaml: requiredKeys + "service: [cpu]\n",
 			want: "config/dev.yaml:6:10: service: the value is a list, not a mapping of keys to values\n" +
-				"    Give it keys (architecture, containerPort, cpu, desiredCount, environment, healthCheckCodes, healthCheckGraceSeconds, healthCheckPath, logRetentionDays, memory, secrets), or remove the line.",
+				"    Give it keys (architecture, command, containerPort, cpu, desiredCount, environment, healthCheckCodes, healthCheckGraceSeconds, healthCheckPath, logRetentionDays, memory, secrets, taskPolicyArns), or remove the line.",
 		},
 		{
 			name: "text for a list",
@@ -241,7 +241,7 @@ func TestParseReportsStructure(t *testing.T) {
 			name: "text for a map",
 			yaml: requiredKeys + `service: {environment: "KEY=hunter2"}` + "\n" + ``,
 			want: "config/dev.yaml:6:24: service.environment: the value is text, not a mapping of keys to values\n" +
-				"    Allowed: names of letters, digits and underscores, the first no digit, that neither the stacks nor ECS set; a value for each, \"\" for an empty one; at most 61440 bytes as JSON, together with `secrets`.",
+				"    Allowed: names of letters, digits and underscores, the first no digit, that neither the stacks nor ECS set; a value for each, \"\" for an empty one; at most 61440 bytes as JSON, together with `command` and `secrets`.",
 		},
 		{
 			name: "map for a value of a map",
@@ -917,6 +917,90 @@ func TestParseReportsValues(t *testing.T) {
 				"    Remove it; other names are free.",
 		},
 		{
+			name: "port that is not the container's",
+			yaml: requiredKeys + "service: {environment: {PORT: 8000}}\n",
+			want: "config/dev.yaml:6:31: service.environment.PORT: \"8000\" is not \"5000\": the stacks set this variable, and the port that the load balancer connects to is service.containerPort\n" +
+				"    Set service.containerPort. Remove this line.",
+		},
+		{
+			name: "port of another database",
+			yaml: requiredKeys + "service: {environment: {DATABASE_PORT: 3307}}\n",
+			want: "config/dev.yaml:6:40: service.environment.DATABASE_PORT: \"3307\" is not \"3306\": the stacks set this variable, and the database listens on that port alone\n" +
+				"    The port cannot be chosen. Remove this line.",
+		},
+		{
+			name: "port from a secret",
+			yaml: requiredKeys + "service: {secrets: {PORT: arn:aws:secretsmanager:us-east-1:123456789012:secret:a-AbCdEf}}\n",
+			want: "config/dev.yaml:6:21: service.secrets.PORT: the stacks set this variable themselves\n" +
+				"    Remove it; other names are free.",
+		},
+		{
+			name: "role of the application",
+			yaml: requiredKeys + "service: {environment: {APP_ROLE: worker}}\n",
+			want: "config/dev.yaml:6:25: service.environment.APP_ROLE: the stacks set this variable themselves\n" +
+				"    Remove it; other names are free.",
+		},
+		{
+			name: "command without a word",
+			yaml: requiredKeys + "service: {command: []}\n",
+			want: "config/dev.yaml:6:20: service.command: [] is not allowed\n" +
+				"    Allowed: a list of words, each of 1 to 4096 characters, as in [gunicorn, app:app]; no shell reads them. Together with `environment` and `secrets` at most 61440 bytes as JSON.",
+		},
+		{
+			name: "command with an empty word",
+			yaml: requiredKeys + "service: {command: [flask, \"\"]}\n",
+			want: "config/dev.yaml:6:28: service.command[1]: the word has 0 characters\n" +
+				"    Allowed: 1 to 4096.",
+		},
+		{
+			name: "command with a secret",
+			yaml: requiredKeys + "service: {command: [run, \"mysql://me:secret@host/db\"]}\n",
+			want: "config/dev.yaml:6:26: service.command[1]: the value looks like a secret, which templates and the console would show\n" +
+				"    Keep it in Secrets Manager, name its ARN in service.secrets, and replace it: what has been in a file is known. For calls to AWS the task has a role.",
+		},
+		{
+			name: "command with a dynamic reference",
+			yaml: requiredKeys + "service: {command: [\"{{resolve:ssm:a}}\"]}\n",
+			want: "config/dev.yaml:6:21: service.command[0]: \"{{resolve:ssm:a}}\" is a dynamic reference, whose value CloudFormation would write into the task definition for all to read\n" +
+				"    Name the ARN of the secret in service.secrets: ECS reads it when a task starts.",
+		},
+		{
+			name: "command that ECS's task definition has no room for",
+			yaml: requiredKeys + "service: {command: [" + strings.Repeat(strings.Repeat("x", 4096)+", ", 16) + "y]}\n",
+			want: "config/dev.yaml:6:11: service.command: service.command, service.environment and service.secrets make 65588 bytes of the task definition\n" +
+				"    Allowed: 61440, with the names and the JSON around them; ECS takes 65536 for the whole task definition. Put several values into one: a JSON secret without `:<key>::` reaches the application as a whole.",
+		},
+		{
+			name: "policy that is no ARN",
+			yaml: requiredKeys + "service: {taskPolicyArns: [AmazonSESFullAccess]}\n",
+			want: "config/dev.yaml:6:28: service.taskPolicyArns[0]: \"AmazonSESFullAccess\" is no ARN of a managed policy\n" +
+				"    Allowed: arn:aws:iam::<account>:policy/<name>, as `aws iam list-policies` prints it; AWS's own have the account aws.",
+		},
+		{
+			name: "policy of another account",
+			yaml: requiredKeys + "account: 210987654321\nservice: {taskPolicyArns: [\"arn:aws:iam::aws:policy/AmazonSESFullAccess\", \"arn:aws:iam::123456789012:policy/mail\"]}\n",
+			want: "config/dev.yaml:7:75: service.taskPolicyArns[1]: \"arn:aws:iam::123456789012:policy/mail\" is in the account 123456789012, the environment in 210987654321\n" +
+				"    IAM attaches policies of the role's own account only: name one of the account 210987654321.",
+		},
+		{
+			name: "key of a topic that is not there",
+			yaml: requiredKeys + "notificationKeyArn: arn:aws:kms:us-east-1:123456789012:key/1234abcd\n",
+			want: "config/dev.yaml:6:21: notificationKeyArn: there is no topic that the key could encrypt\n" +
+				"    Add `notificationTopicArn`, or remove this key.",
+		},
+		{
+			name: "AWS's own key for topics",
+			yaml: requiredKeys + "notificationTopicArn: arn:aws:sns:us-east-1:123456789012:alerts\nnotificationKeyArn: alias/aws/sns\n",
+			want: "config/dev.yaml:7:21: notificationKeyArn: \"alias/aws/sns\" is not allowed\n" +
+				"    Allowed: the ARN of a KMS key, arn:aws:kms:<region>:<account>:key/<id>, together with `notificationTopicArn`.",
+		},
+		{
+			name: "key of a topic in another region",
+			yaml: requiredKeys + "notificationTopicArn: arn:aws:sns:us-east-1:123456789012:alerts\nnotificationKeyArn: arn:aws:kms:eu-west-1:123456789012:key/1234abcd\n",
+			want: "config/dev.yaml:7:21: notificationKeyArn: \"arn:aws:kms:eu-west-1:123456789012:key/1234abcd\" is in eu-west-1, the environment in us-east-1\n" +
+				"    A topic is encrypted with a key of its own region: name the key in us-east-1.",
+		},
+		{
 			name: "variable that ECS sets",
 			yaml: requiredKeys + "service: {environment: {AWS_REGION: x}}\n",
 			want: "config/dev.yaml:6:25: service.environment.AWS_REGION: ECS sets this variable itself\n" +
@@ -932,7 +1016,7 @@ func TestParseReportsValues(t *testing.T) {
 			name: "variable without a value",
 			yaml: requiredKeys + "service: {environment: {LOG_LEVEL: ~}}\n",
 			want: "config/dev.yaml:6:36: service.environment.LOG_LEVEL: no value is given\n" +
-				"    Allowed: names of letters, digits and underscores, the first no digit, that neither the stacks nor ECS set; a value for each, \"\" for an empty one; at most 61440 bytes as JSON, together with `secrets`.",
+				"    Allowed: names of letters, digits and underscores, the first no digit, that neither the stacks nor ECS set; a value for each, \"\" for an empty one; at most 61440 bytes as JSON, together with `command` and `secrets`.",
 		},
 		{
 			name: "variable with a dynamic reference",
@@ -1009,13 +1093,13 @@ func TestParseReportsValues(t *testing.T) {
 		{
 			name: "variables that ECS's task definition has no room for",
 			yaml: requiredKeys + "service: {secrets: {KEY: \"arn:aws:secretsmanager:us-east-1:123456789012:secret:stripe-AbCdEf\"}, environment: {A: " + strings.Repeat("x", 61321) + "}}\n",
-			want: "config/dev.yaml:6:97: service.environment: service.environment and service.secrets make 61441 bytes of the task definition\n" +
+			want: "config/dev.yaml:6:97: service.environment: service.command, service.environment and service.secrets make 61441 bytes of the task definition\n" +
 				"    Allowed: 61440, with the names and the JSON around them; ECS takes 65536 for the whole task definition. Put several values into one: a JSON secret without `:<key>::` reaches the application as a whole.",
 		},
 		{
 			name: "secrets that ECS's task definition has no room for",
 			yaml: requiredKeys + manySecrets(591),
-			want: "config/dev.yaml:7:3: service.secrets: service.environment and service.secrets make 61464 bytes of the task definition\n" +
+			want: "config/dev.yaml:7:3: service.secrets: service.command, service.environment and service.secrets make 61464 bytes of the task definition\n" +
 				"    Allowed: 61440, with the names and the JSON around them; ECS takes 65536 for the whole task definition. Put several values into one: a JSON secret without `:<key>::` reaches the application as a whole.",
 		},
 		{

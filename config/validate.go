@@ -21,12 +21,17 @@ func (e Environment) validate(r *report) {
 	e.validateRegion(r)
 	e.validateTags(r)
 	e.validateHere(r, "notificationTopicArn", e.NotificationTopicArn, "RDS announces to topics of its own region only: name a topic in %s.")
+	e.validateHere(r, "notificationKeyArn", e.NotificationKeyArn, "A topic is encrypted with a key of its own region: name the key in %s.")
+	if e.NotificationKeyArn != "" && !r.has("notificationTopicArn") {
+		r.fault("notificationKeyArn", "there is no topic that the key could encrypt", "Add `notificationTopicArn`, or remove this key.")
+	}
 	e.validateHere(r, "bootstrapKmsKeyArn", e.BootstrapKmsKeyArn, "The bootstrap bucket and its key are in the environment's region: name the key in %s.")
 	e.validateConnection(r)
 	e.Pipeline.validate(r)
 	e.Network.validate(r, e.Region)
 	e.Database.validate(r)
 	e.Service.validate(r, e.Region)
+	e.validateTaskPolicies(r)
 	e.validateAddresses(r)
 	e.Guard.validate(r)
 }
@@ -268,9 +273,27 @@ func (s steps) String() string {
 	return fmt.Sprintf("%d to %d in steps of %d", s.least, s.most, s.by)
 }
 
+var policyARN = regexp.MustCompile(`^arn:aws:iam::(aws|[0-9]{12}):policy/[A-Za-z0-9+=,.@_/-]+$`)
+
+func (e Environment) validateTaskPolicies(r *report) {
+	for i, arn := range e.Service.TaskPolicyArns {
+		key := fmt.Sprintf("service.taskPolicyArns[%d]", i)
+		match := policyARN.FindStringSubmatch(arn)
+		switch {
+		case match == nil:
+			r.fault(key, quote(arn)+" is no ARN of a managed policy",
+				"Allowed: arn:aws:iam::<account>:policy/<name>, as `aws iam list-policies` prints it; AWS's own have the account aws.")
+		case match[1] != "aws" && e.Account != "" && r.judgeable("account") && match[1] != e.Account:
+			r.fault(key, fmt.Sprintf("%q is in the account %s, the environment in %s", arn, match[1], e.Account),
+				fmt.Sprintf("IAM attaches policies of the role's own account only: name one of the account %s.", e.Account))
+		}
+	}
+}
+
 func (s Service) validate(r *report, region string) {
 	s.validateSize(r)
 	s.validateHealthCheckCodes(r)
+	s.validateCommand(r)
 	for _, name := range slices.Sorted(maps.Keys(s.Environment)) {
 		s.validateVariable(r, name)
 	}
@@ -287,29 +310,34 @@ const (
 	maxVariables      = maxTaskDefinition - 4*1024
 )
 
-// validateVariablesSize reports the larger of the two sections if both together do not fit into a task definition.
+// validateVariablesSize reports the largest of the three sections if together they do not fit into a task definition.
 func (s Service) validateVariablesSize(r *report) {
-	plain, secret := 0, 0
+	size := map[string]int{}
+	for _, word := range s.Command {
+		size["service.command"] += jsonSize(word)
+	}
 	for name, value := range s.Environment {
-		plain += jsonSize(map[string]string{"name": name, "value": value})
+		size["service.environment"] += jsonSize(map[string]string{"name": name, "value": value})
 	}
 	for name, arn := range s.Secrets {
-		secret += jsonSize(map[string]string{"name": name, "valueFrom": arn})
+		size["service.secrets"] += jsonSize(map[string]string{"name": name, "valueFrom": arn})
 	}
-	if plain+secret <= maxVariables {
+	total, largest := 0, "service.environment"
+	for _, key := range slices.Sorted(maps.Keys(size)) {
+		if total += size[key]; size[key] > size[largest] {
+			largest = key
+		}
+	}
+	if total <= maxVariables {
 		return
 	}
-	key := "service.environment"
-	if secret > plain {
-		key = "service.secrets"
-	}
-	r.keyFault(key, fmt.Sprintf("service.environment and service.secrets make %d bytes of the task definition", plain+secret),
+	r.keyFault(largest, fmt.Sprintf("service.command, service.environment and service.secrets make %d bytes of the task definition", total),
 		fmt.Sprintf("Allowed: %d, with the names and the JSON around them; ECS takes %d for the whole task definition. Put several values into one: a JSON secret without `:<key>::` reaches the application as a whole.",
 			maxVariables, maxTaskDefinition))
 }
 
 // jsonSize is the bytes of a list's element as JSON, with its comma.
-func jsonSize(element map[string]string) int {
+func jsonSize(element any) int {
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)
 	encoder.SetEscapeHTML(false)
@@ -342,8 +370,18 @@ func (s Service) validateHealthCheckCodes(r *report) {
 
 var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
-// setByStacks are the variables of the contract with the application.
-var setByStacks = []string{"DATABASE_HOST", "DATABASE_DB_NAME", "PHOTOS_BUCKET", "DATABASE_USER", "DATABASE_PASSWORD", "FLASK_SECRET"}
+// setByStacks are the variables of the contract with the application, which the configuration cannot set.
+var setByStacks = []string{"APP_ROLE", "DATABASE_HOST", "DATABASE_DB_NAME", "PHOTOS_BUCKET", "DATABASE_USER", "DATABASE_PASSWORD", "FLASK_SECRET"}
+
+// fixedVariables are the variables of the contract whose value is known here. A file may repeat the value.
+func (s Service) fixedVariables() map[string]fixedVariable {
+	return map[string]fixedVariable{
+		"PORT":          {strconv.Itoa(s.ContainerPort), "the port that the load balancer connects to is service.containerPort", "Set service.containerPort"},
+		"DATABASE_PORT": {"3306", "the database listens on that port alone", "The port cannot be chosen"},
+	}
+}
+
+type fixedVariable struct{ value, reason, remedy string }
 
 // setByECS are the variables that ECS gives each container, next to all that begin with ECS_.
 // https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-metadata-endpoint-v4-fargate.html
@@ -365,15 +403,36 @@ func validateName(r *report, key, name string) {
 var secretLooking = regexp.MustCompile(`\b(AKIA|ASIA)[A-Z0-9]{16}\b|-----BEGIN [A-Z ]*PRIVATE KEY|://[^/\s:@]*:[^/\s@]+@`)
 
 func (s Service) validateVariable(r *report, name string) {
-	key := join("service.environment", name)
+	key, value := join("service.environment", name), s.Environment[name]
 	validateName(r, key, name)
-	if strings.Contains(s.Environment[name], "{{resolve:") {
-		r.fault(key, fmt.Sprintf("%q is a dynamic reference, whose value CloudFormation would write into the task definition for all to read", s.Environment[name]),
+	validatePlain(r, key, value, name == "AWS_SECRET_ACCESS_KEY" || name == "AWS_SESSION_TOKEN")
+	if fixed, isFixed := s.fixedVariables()[name]; isFixed && value != fixed.value && r.judgeable("service.containerPort") {
+		r.fault(key, fmt.Sprintf("%s is not %q: the stacks set this variable, and %s", quote(value), fixed.value, fixed.reason), fixed.remedy+". Remove this line.")
+	}
+}
+
+// validatePlain reports a text that the template would show and must not.
+func validatePlain(r *report, key, text string, secret bool) {
+	if strings.Contains(text, "{{resolve:") {
+		r.fault(key, fmt.Sprintf("%q is a dynamic reference, whose value CloudFormation would write into the task definition for all to read", text),
 			"Name the ARN of the secret in service.secrets: ECS reads it when a task starts.")
 	}
-	if secretLooking.MatchString(s.Environment[name]) || name == "AWS_SECRET_ACCESS_KEY" || name == "AWS_SESSION_TOKEN" {
+	if secret || secretLooking.MatchString(text) {
 		r.fault(key, "the value looks like a secret, which templates and the console would show",
 			"Keep it in Secrets Manager, name its ARN in service.secrets, and replace it: what has been in a file is known. For calls to AWS the task has a role.")
+	}
+}
+
+// maxWord is the length of a word of a command in characters: a limit of this project, far above what a command needs.
+const maxWord = 4096
+
+func (s Service) validateCommand(r *report) {
+	for i, word := range s.Command {
+		key := fmt.Sprintf("service.command[%d]", i)
+		if length := utf8.RuneCountInString(word); length < 1 || length > maxWord {
+			r.fault(key, fmt.Sprintf("the word has %d characters", length), fmt.Sprintf("Allowed: 1 to %d.", maxWord))
+		}
+		validatePlain(r, key, word, false)
 	}
 }
 
@@ -385,6 +444,9 @@ var secretARN = regexp.MustCompile(`^arn:aws:secretsmanager:([a-z0-9-]+):[0-9]{1
 func (s Service) validateSecret(r *report, name, region string) {
 	key, arn := join("service.secrets", name), s.Secrets[name]
 	validateName(r, key, name)
+	if _, isFixed := s.fixedVariables()[name]; isFixed {
+		r.keyFault(key, "the stacks set this variable themselves", "Remove it; other names are free.")
+	}
 	if _, both := s.Environment[name]; both {
 		r.keyFault(key, "the name is in service.environment too", "Remove it in one of the two.")
 	}

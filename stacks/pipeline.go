@@ -52,6 +52,7 @@ func NewPipelineStack(scope constructs.Construct, env config.Environment, props 
 		Architecture:         platform.Architecture(env.Service.Architecture),
 		LogRetentionDays:     env.Service.LogRetentionDays,
 		NotificationTopicArn: env.NotificationTopicArn,
+		NotificationKeyArn:   env.NotificationKeyArn,
 	})
 	artifacts := bucket.New(stack, "Artifacts", bucket.Props{ExpirationDays: artifactDays})
 	build := imagebuild.New(stack, "ImageBuild", imagebuild.Props{

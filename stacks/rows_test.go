@@ -150,6 +150,7 @@ func TestAnotherPortAndHealthCheckReachTheService(t *testing.T) {
 	want(t, group, "/health", "HealthCheckPath")
 	want(t, group, "200-399", "Matcher", "HttpCode")
 	want(t, applicationTask(t, env), 8080, "ContainerDefinitions", 0, "PortMappings", 0, "ContainerPort")
+	want(t, applicationTask(t, env), map[string]any{"Name": "PORT", "Value": "8080"}, "ContainerDefinitions", 0, "Environment", 5)
 	want(t, env.one(t, "AWS::ECS::Service"), 8080, "LoadBalancers", 0, "ContainerPort")
 	want(t, env.one(t, "AWS::ECS::Service"), 180, "HealthCheckGracePeriodSeconds")
 }
@@ -185,9 +186,12 @@ func TestApplicationContract(t *testing.T) {
 		task := applicationTask(t, env)
 		database := env.one(t, "AWS::RDS::DBInstance")
 		want(t, task, []any{
+			map[string]any{"Name": "APP_ROLE", "Value": "web"},
 			map[string]any{"Name": "DATABASE_DB_NAME", "Value": cfg.Database.Name},
 			map[string]any{"Name": "DATABASE_HOST", "Value": map[string]any{"Fn::GetAtt": []any{database.ID, "Endpoint.Address"}}},
+			map[string]any{"Name": "DATABASE_PORT", "Value": "3306"},
 			map[string]any{"Name": "PHOTOS_BUCKET", "Value": map[string]any{"Ref": photos(t, env).ID}},
+			map[string]any{"Name": "PORT", "Value": "5000"},
 		}, "ContainerDefinitions", 0, "Environment")
 
 		attachment := map[string]any{"Ref": env.one(t, "AWS::SecretsManager::SecretTargetAttachment").ID}
@@ -209,12 +213,27 @@ func TestConfiguredVariablesAndSecretsReachTheApplication(t *testing.T) {
 		env.Service.Secrets = map[string]string{"STRIPE_KEY": arn + ":key::", "WHOLE": arn}
 	})))
 	task := applicationTask(t, env)
-	want(t, task, map[string]any{"Name": "LOG_LEVEL", "Value": "debug"}, "ContainerDefinitions", 0, "Environment", 2)
+	want(t, task, map[string]any{"Name": "LOG_LEVEL", "Value": "debug"}, "ContainerDefinitions", 0, "Environment", 4)
 	want(t, task, map[string]any{"Name": "STRIPE_KEY", "ValueFrom": arn + ":key::"}, "ContainerDefinitions", 0, "Secrets", 3)
 	want(t, task, map[string]any{"Name": "WHOLE", "ValueFrom": arn}, "ContainerDefinitions", 0, "Secrets", 4)
 	policy := env.byPath(t, "Service/TaskDefinition/ExecutionRole/DefaultPolicy/Resource")
 	if !strings.Contains(text(policy.Properties), `"`+arn+`"`) {
 		t.Errorf("the execution role may not read %s: %s", arn, text(policy.Properties))
+	}
+}
+
+func TestConfiguredCommandAndPoliciesReachTheTask(t *testing.T) {
+	policies := []string{"arn:aws:iam::123456789012:policy/mail", "arn:aws:iam::aws:policy/AmazonSQSFullAccess"}
+	env := decodeTemplates(t, synthesize(t, minimal(func(env *config.Environment) {
+		env.Service.Command, env.Service.TaskPolicyArns = []string{"gunicorn", "app:app"}, policies
+	})))
+	want(t, applicationTask(t, env), []string{"gunicorn", "app:app"}, "ContainerDefinitions", 0, "Command")
+	want(t, env.byPath(t, "Service/TaskDefinition/TaskRole/Resource"), policies, "ManagedPolicyArns")
+	want(t, env.byPath(t, "Service/TaskDefinition/ExecutionRole/Resource"), nil, "ManagedPolicyArns")
+
+	none := applicationTask(t, decodeTemplates(t, synthesize(t, minimal(func(*config.Environment) {}))))
+	if _, given := at(none.Properties, "ContainerDefinitions", 0).(map[string]any)["Command"]; given {
+		t.Error("without a command in the configuration the task definition has one: the image's own would be lost")
 	}
 }
 
@@ -257,7 +276,6 @@ func TestDeploymentSafety(t *testing.T) {
 		want(t, service, map[string]any{
 			"DeploymentCircuitBreaker": map[string]any{
 				"Enable": true, "Rollback": true, "ResetOnHealthyTask": false,
-				"ThresholdConfiguration": map[string]any{"Type": "COUNT", "Value": 3},
 			},
 			"MaximumPercent": 200, "MinimumHealthyPercent": 100,
 		}, "DeploymentConfiguration")

@@ -2,6 +2,7 @@ package stacks
 
 import (
 	"maps"
+	"strconv"
 	"strings"
 	"time"
 
@@ -80,12 +81,14 @@ func NewServiceStack(scope constructs.Construct, env config.Environment, props S
 		MemoryMiB:        env.Service.Memory,
 		DesiredCount:     env.Service.DesiredCount,
 		ContainerPort:    env.Service.ContainerPort,
+		Command:          env.Service.Command,
 		HealthCheckPath:  env.Service.HealthCheckPath,
 		HealthCheckCodes: env.Service.HealthCheckCodes,
 		HealthCheckGrace: healthCheckGrace(env),
 		Environment:      environmentVariables(env, props),
 		Secrets:          secrets(stack, env, props),
 		Permissions:      []policy.Statement{bucket.AllowObjects(props.Bucket)},
+		ManagedPolicies:  env.Service.TaskPolicyArns,
 	})
 	waitFor(web.Service, schema.Resource)
 
@@ -139,9 +142,12 @@ func waitFor(service awsecs.FargateService, schema awscdk.CustomResource) {
 // environmentVariables is the application's contract, then what the configuration adds.
 func environmentVariables(env config.Environment, props ServiceStackProps) map[string]string {
 	variables := map[string]string{
+		"APP_ROLE":         "web",
 		"DATABASE_HOST":    *props.Database.Instance.DbInstanceEndpointAddress(),
+		"DATABASE_PORT":    strconv.Itoa(database.Port),
 		"DATABASE_DB_NAME": env.Database.Name,
 		"PHOTOS_BUCKET":    *props.Bucket.BucketName(),
+		"PORT":             strconv.Itoa(env.Service.ContainerPort),
 	}
 	maps.Copy(variables, env.Service.Environment)
 	return variables

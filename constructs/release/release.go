@@ -19,7 +19,7 @@ import (
 	"flask-on-fargate/internal/policy"
 )
 
-// Props configures [New]. All but NotificationTopicArn are required.
+// Props configures [New]. All but NotificationTopicArn and NotificationKeyArn are required.
 type Props struct {
 	Cluster          awsecs.ICluster
 	Service          awsecs.IBaseService
@@ -30,6 +30,7 @@ type Props struct {
 	LogRetentionDays int
 
 	NotificationTopicArn string // default: failures are announced nowhere
+	NotificationKeyArn   string // default: no key of the account encrypts the topic
 }
 
 // New defines the function under scope. ECS calls it whenever a deployment of the service ends, whoever started it; the
@@ -90,6 +91,10 @@ func permissions(scope constructs.Construct, props Props) []policy.Statement {
 	}
 	if props.NotificationTopicArn != "" {
 		allowed = append(allowed, policy.Allow("sns:Publish").On(jsii.String(props.NotificationTopicArn)))
+	}
+	if props.NotificationKeyArn != "" {
+		allowed = append(allowed, policy.Allow("kms:GenerateDataKey*", "kms:Decrypt").On(jsii.String(props.NotificationKeyArn)).
+			Because("SNS encrypts what is published with data keys of this one key; its documentation asks for all forms of the action"))
 	}
 	return allowed
 }

@@ -39,18 +39,22 @@ const (
 	// follow the configuration: a change replaces the group, and the listener would lead nowhere until new tasks are healthy.
 	groupPort = 5000
 
-	// FailureThreshold is how many tasks may fail to start before the circuit breaker rolls a deployment back.
-	FailureThreshold = 3
+	// failedRounds is how often in a row tasks fail at most before the circuit breaker rolls a deployment back. ECS gives up
+	// after as many failures as half of the desired count, at least 3 and at most 200. With one task these are three, one after
+	// the other; with two tasks two rounds; from six tasks on the first round reaches the threshold.
+	// https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-circuit-breaker.html
+	failedRounds = 3
 )
 
 // DeployTimeout is how long the circuit breaker takes at most to give a deployment up and to roll it back, in whole
-// minutes: each task that fails has to be placed, to pull its image, to miss its health checks after grace, and to stop. CodePipeline's deploy action waits 60 minutes
-// at most (https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-ECS.html).
+// minutes, whatever the number of tasks: each task that fails has to be placed, to pull its image, to miss its health checks
+// after grace, and to stop. CodePipeline's deploy action waits 60 minutes at most
+// (https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-ECS.html).
 func DeployTimeout(grace time.Duration) time.Duration {
 	const placement = 2 * time.Minute
 	failedTask := placement + grace + UnhealthyThreshold*HealthCheckInterval + DeregistrationDelay + StopTimeout
 	rollback := placement
-	total := FailureThreshold*failedTask + rollback
+	total := failedRounds*failedTask + rollback
 	return min(total.Truncate(time.Minute)+time.Minute, time.Hour)
 }
 
@@ -71,9 +75,11 @@ type Props struct {
 	HealthCheckCodes string        // required; HTTP status codes of a healthy answer, "200-399"
 	HealthCheckGrace time.Duration // required; how long a new task's failed health checks do not count
 
-	Environment map[string]string
-	Secrets     map[string]awsecs.Secret
-	Permissions []policy.Statement // of the application itself, beside ECS Exec
+	Command         []string // default: the image's own
+	Environment     map[string]string
+	Secrets         map[string]awsecs.Secret
+	Permissions     []policy.Statement // of the application itself, beside ECS Exec
+	ManagedPolicies []string           // ARNs of further policies of the application
 }
 
 // WebService is a rolling, self-healing service: a deployment whose tasks do not become healthy is rolled back.
@@ -154,12 +160,21 @@ func newTaskDefinition(scope constructs.Construct, props Props) awsecs.FargateTa
 	for _, permission := range props.Permissions {
 		task.AddToTaskRolePolicy(permission.CDK())
 	}
+	for i, arn := range props.ManagedPolicies {
+		id := jsii.String("ManagedPolicy" + strconv.Itoa(i+1))
+		task.TaskRole().AddManagedPolicy(awsiam.ManagedPolicy_FromManagedPolicyArn(task, id, jsii.String(arn)))
+	}
+	var command *[]*string // an empty one would be part of the template
+	if len(props.Command) > 0 {
+		command = jsii.Strings(props.Command...)
+	}
 	environment := map[string]*string{}
 	for name, value := range props.Environment {
 		environment[name] = jsii.String(value)
 	}
 	task.AddContainer(jsii.String(ContainerName), &awsecs.ContainerDefinitionOptions{
 		Image:        props.Image,
+		Command:      command,
 		PortMappings: &[]*awsecs.PortMapping{{ContainerPort: jsii.Number(props.ContainerPort)}},
 		Environment:  &environment,
 		Secrets:      &props.Secrets,
@@ -190,9 +205,6 @@ func setHealthCheck(group awselasticloadbalancingv2.ApplicationTargetGroup, prop
 func setDeploymentSafety(service awsecs.FargateService) {
 	cfn := service.Node().DefaultChild().(awsecs.CfnService)
 	cfn.SetAvailabilityZoneRebalancing(jsii.String("ENABLED"))
-	breaker := "DeploymentConfiguration.DeploymentCircuitBreaker."
-	// A fixed count, since ECS's default is a share of the desired count. An application that starts, answers and
-	// crashes again must not begin the count anew.
-	cfn.AddPropertyOverride(jsii.String(breaker+"ThresholdConfiguration"), map[string]any{"Type": "COUNT", "Value": FailureThreshold})
-	cfn.AddPropertyOverride(jsii.String(breaker+"ResetOnHealthyTask"), false)
+	// An application that starts, answers and crashes again must not begin the breaker's count anew.
+	cfn.AddPropertyOverride(jsii.String("DeploymentConfiguration.DeploymentCircuitBreaker.ResetOnHealthyTask"), false)
 }
