@@ -3,9 +3,11 @@ package main_test
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -36,6 +38,11 @@ func readBuildspec(t *testing.T) buildspec {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return parseBuildspec(t, text)
+}
+
+func parseBuildspec(t *testing.T, text []byte) buildspec {
+	t.Helper()
 	var spec buildspec
 	if err := yaml.Unmarshal(text, &spec); err != nil {
 		t.Fatal(err)
@@ -74,7 +81,7 @@ const stub = `#!/usr/bin/env bash
 call="${0##*/} $*"
 echo "$call" >> "$CALLS"
 case "$call" in
-  "aws ecr get-login-password") echo secret ;;
+  "aws ecr get-login-password"*) echo secret ;;
   "aws ecr batch-get-image "*) echo "$ECR_ANSWERS" ;;
   "docker login "*) read -r password; [[ "$password" == secret ]] || { echo "stub: no password" >&2; exit 1; } ;;
 esac
@@ -88,7 +95,7 @@ type build struct {
 	output   string
 }
 
-// runBuild runs the commands of a buildspec in an empty folder. Programs other than bash, aws and docker are not found.
+// runBuild runs the commands of a buildspec in an empty folder. Programs other than bash, aws, docker and cut are not found.
 func runBuild(t *testing.T, script string, env map[string]string) build {
 	t.Helper()
 	bash, err := exec.LookPath("bash")
@@ -96,6 +103,11 @@ func runBuild(t *testing.T, script string, env map[string]string) build {
 		t.Skip("bash is not installed")
 	}
 	bin, source, state := t.TempDir(), t.TempDir(), t.TempDir()
+	if cut, err := exec.LookPath("cut"); err == nil {
+		if err := os.Symlink(cut, filepath.Join(bin, "cut")); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, program := range []string{"aws", "docker"} {
 		text := strings.Replace(stub, "/usr/bin/env bash", bash, 1)
 		if err := os.WriteFile(filepath.Join(bin, program), []byte(text), 0o755); err != nil {
@@ -104,8 +116,9 @@ func runBuild(t *testing.T, script string, env map[string]string) build {
 	}
 	variables := map[string]string{
 		"PATH": bin, "STATE": state, "CALLS": filepath.Join(state, "calls"), "FAIL_AT": "", "ECR_ANSWERS": "ImageNotFound",
-		"REPOSITORY_URI": testRepository, "CONTAINER_NAME": "app", "CODEBUILD_RESOLVED_SOURCE_VERSION": testCommit,
+		"CODEBUILD_RESOLVED_SOURCE_VERSION": testCommit, "AWS_DEFAULT_REGION": "eu-central-1",
 	}
+	maps.Copy(variables, buildVariables(t))
 	cmd := exec.CommandContext(t.Context(), bash, "-c", script)
 	cmd.Dir = source
 	cmd.Env = []string{}
@@ -142,6 +155,44 @@ func runBuild(t *testing.T, script string, env map[string]string) build {
 		b.artifact = string(text)
 	}
 	return b
+}
+
+// buildVariables are those that the build project of the golden template sets. A reference is the repository's address.
+func buildVariables(t *testing.T) map[string]string {
+	t.Helper()
+	body, err := os.ReadFile("stacks/testdata/dev/pipeline.template.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var template struct {
+		Resources map[string]struct {
+			Type       string
+			Properties struct {
+				Environment struct {
+					EnvironmentVariables []struct {
+						Name  string
+						Value any
+					}
+				}
+			}
+		}
+	}
+	if err := json.Unmarshal(body, &template); err != nil {
+		t.Fatal(err)
+	}
+	variables := map[string]string{}
+	for _, r := range template.Resources {
+		if r.Type != "AWS::CodeBuild::Project" {
+			continue
+		}
+		for _, v := range r.Properties.Environment.EnvironmentVariables {
+			variables[v.Name] = testRepository
+			if text, isText := v.Value.(string); isText {
+				variables[v.Name] = text
+			}
+		}
+	}
+	return variables
 }
 
 // unset is the value of a variable that is not set at all.
@@ -255,5 +306,51 @@ func TestBuildspecSaysWhatCodeBuildReads(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"imagedefinitions.json"}, spec.Artifacts.Files); diff != "" {
 		t.Errorf("artifacts (-want +got)\n%s", diff)
+	}
+}
+
+// originalBuildspec has the shape of the file in the application repositories of the Terraform project that this one replaces.
+const originalBuildspec = `version: 0.2
+phases:
+  pre_build:
+    commands:
+      - echo Logging in to Amazon ECR...
+      - aws ecr get-login-password --region $AWS_DEFAULT_REGION | docker login --username AWS --password-stdin $ECR_REPOSITORY_URI
+      - export COMMIT_HASH=$(echo $CODEBUILD_RESOLVED_SOURCE_VERSION | cut -c 1-7)
+      - export IMAGE_TAG=${COMMIT_HASH:=latest}
+  build:
+    commands:
+      - docker build -f dockerfile -t $ECR_REPOSITORY_URI:latest .
+      - docker tag $ECR_REPOSITORY_URI:latest $ECR_REPOSITORY_URI:$IMAGE_TAG
+  post_build:
+    commands:
+      - docker push $ECR_REPOSITORY_URI:latest
+      - docker push $ECR_REPOSITORY_URI:$IMAGE_TAG
+      - printf '[{"name":"%s","imageUri":"%s"}]' $CONTAINER_NAME $ECR_REPOSITORY_URI:latest > imagedefinitions.json
+artifacts:
+  files: [imagedefinitions.json]
+`
+
+func TestOriginalBuildspecWorksUnchanged(t *testing.T) {
+	spec := parseBuildspec(t, []byte(originalBuildspec))
+	commands := slices.Concat(spec.Phases["pre_build"].Commands, spec.Phases["build"].Commands, spec.Phases["post_build"].Commands)
+	for shell, script := range shells {
+		t.Run(shell, func(t *testing.T) {
+			b := runBuild(t, script(commands), nil)
+			slices.Sort(b.calls)
+			if diff := cmp.Diff([]string{
+				"aws ecr get-login-password --region eu-central-1",
+				"docker build -f dockerfile -t " + testRepository + ":latest .",
+				"docker login --username AWS --password-stdin " + testRepository,
+				"docker push " + testRepository + ":6dcb09b",
+				"docker push " + testRepository + ":latest",
+				"docker tag " + testRepository + ":latest " + testRepository + ":6dcb09b",
+			}, b.calls); diff != "" {
+				t.Errorf("calls (-want +got)\n%s", diff)
+			}
+			if want := `[{"name":"app","imageUri":"` + testRepository + `:latest"}]`; b.exit != 0 || b.artifact != want {
+				t.Errorf("exit code %d, artifact %q, want %q\n%s", b.exit, b.artifact, want, b.output)
+			}
+		})
 	}
 }

@@ -89,8 +89,11 @@ func TestImageBuild(t *testing.T) {
 		want(t, build, true, "Environment", "PrivilegedMode")
 		want(t, build, "buildspec.yml", "Source", "BuildSpec")
 		want(t, build, map[string]any{"Name": "CONTAINER_NAME", "Type": "PLAINTEXT", "Value": "app"}, "Environment", "EnvironmentVariables", 0)
-		if repository := references(at(build.Properties, "Environment", "EnvironmentVariables", 1, "Value")); !slices.Contains(repository, env.one(t, "AWS::ECR::Repository").ID) {
-			t.Errorf("REPOSITORY_URI refers to %v", repository)
+		for i, name := range []string{"ECR_REPOSITORY_URI", "REPOSITORY_URI"} {
+			variable := at(build.Properties, "Environment", "EnvironmentVariables", 1+i)
+			if at(variable, "Name") != name || !slices.Contains(references(at(variable, "Value")), env.one(t, "AWS::ECR::Repository").ID) {
+				t.Errorf("%s is %s, want the repository's address", name, text(variable))
+			}
 		}
 	})
 }

@@ -44,7 +44,9 @@ func New(scope constructs.Construct, id string, props Props) awscodebuild.Pipeli
 		Environment: &awscodebuild.BuildEnvironment{BuildImage: image, Privileged: jsii.Bool(true)},
 		EnvironmentVariables: &map[string]*awscodebuild.BuildEnvironmentVariable{
 			"REPOSITORY_URI": {Value: props.Repository.RepositoryUri()},
-			"CONTAINER_NAME": {Value: props.ContainerName},
+			// The name in the buildspecs of the Terraform project that this one replaces.
+			"ECR_REPOSITORY_URI": {Value: props.Repository.RepositoryUri()},
+			"CONTAINER_NAME":     {Value: props.ContainerName},
 		},
 		Role:                        newRole(this, props, logs),
 		Timeout:                     duration.Of(30 * time.Minute),
