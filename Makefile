@@ -129,7 +129,7 @@ local-release: local-tools bin/local-image .local/sample.tar ## Release the samp
 	@.local/venv/bin/python -m local release "$(IMAGE)"
 
 .PHONY: local-test
-local-test: local-tools bin/local-image .local/venv/.tests ## Prove all of it on the local target, from bootstrap to destroy (five minutes)
+local-test: local-tools bin/local-image .local/venv/.tests ## Prove all of it on the local target, from bootstrap to destroy (eight minutes)
 	@.local/venv/bin/mypy --config-file local/mypy.ini local
 	@LOG_LEVEL=ERROR .local/venv/bin/python -m unittest discover --start-directory local/tests --top-level-directory .
 	@.local/venv/bin/python -m local test

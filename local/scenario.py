@@ -39,7 +39,7 @@ STACKS = [f"{PREFIX}-{part}" for part in ("network", "data", "service", "pipelin
 
 # The bounds that this project promises.
 MAX_DEPLOY_SECONDS = 60
-MAX_TEST_SECONDS = 480
+MAX_TEST_SECONDS = 720
 MIN_REQUESTS = 500
 
 
@@ -515,6 +515,55 @@ def starts_from_zero_after_the_emulator_was_killed() -> str:
     return f"its containers, functions and database ended with it; the next run said so and was up after {up.seconds:.0f} s"
 
 
+def first_deploys_with_a_command_and_a_redirecting_health_check() -> str:
+    service = "logRetentionDays: 1\n  healthCheckPath: /accounts/login\n  healthCheckCodes: '302'\n  command: [gunicorn, --bind, '0.0.0.0:5000', 'app:app']\n  environment:\n    PORT: 5000"
+    with changed("config/local.yaml", ("logRetentionDays: 1", service)):
+        up = local("up").succeeded()
+        env = Environment()
+        for path in ("", "/accounts/login"):
+            status, text = get(env.url + path)
+            expect(status == 302 and "The environment is up" in text, f"{path or '/'} answers {status}: {text[:200]}")
+        definition = env.cloud.client("ecs").describe_task_definition(taskDefinition=env.service()["taskDefinition"])["taskDefinition"]
+        [container] = definition["containerDefinitions"]
+        expect(container.get("command", [""])[0] == "gunicorn", f"the container's command is {container.get('command')}")
+    return f"up in {up.seconds:.0f} s: the placeholder answers 302 in the place of gunicorn"
+
+
+def changes_the_port_under_load() -> str:
+    local("up").succeeded()  # without the command: the sample has none of that name
+    env = Environment()
+    local("release", str(sample("good"))).succeeded()
+    env.await_live(env.digest("live"))
+    with changed("config/local.yaml", ("logRetentionDays: 1", "logRetentionDays: 1\n  containerPort: 8000")), traffic(env.url) as requests:
+        up = local("up").succeeded()
+        expect(env.service()["loadBalancers"][0]["containerPort"] == 8000, "the service has another port")
+    expect(set(requests) == {"200 good"}, f"the answers were {dict(requests)}")
+    back = local("up").succeeded()
+    page(env)
+    return f"5000 → 8000 in {up.seconds:.0f} s, {requests.total()} requests, none failed; back in {back.seconds:.0f} s"
+
+
+def keeps_every_object_and_image_when_it_is_retained_later() -> str:
+    env = Environment()
+    client = env.cloud.client("s3")
+    bucket, repository = env.output("data", "S3BucketName"), env.output("data", "RepositoryUri").split("/", 1)[1]
+    for key in ("photos/a.png", "photos/b.png"):
+        client.put_object(Bucket=bucket, Key=key, Body=key.encode())
+    before = stored(env, bucket, repository)
+    with changed("config/local.yaml", ("retain: false", "retain: true")):
+        up = local("up").succeeded()
+        expect(stored(env, bucket, repository) == before, f"there was {before}, and is {stored(env, bucket, repository)}")
+    local("down", "--force").succeeded()
+    return f"false → true in {up.seconds:.0f} s: {len(before[0])} objects and {len(before[1])} images are still there"
+
+
+def stored(env: Environment, bucket: str, repository: str) -> tuple[list[str], list[str]]:
+    """The keys of the bucket and the digests of the repository."""
+    objects = env.cloud.client("s3").list_objects_v2(Bucket=bucket).get("Contents", [])
+    images = env.cloud.all("ecr", "list_images", "imageIds", repositoryName=repository)
+    return sorted(o["Key"] for o in objects), sorted({i["imageDigest"] for i in images})
+
+
 def leaves_no_process_when_it_is_interrupted() -> str:
     codes = []
     for moment in ("the emulator runs", "data: deploying"):
@@ -532,7 +581,8 @@ STEPS = [
     deploys_everything, applied_the_schema, answers_with_the_placeholder, deploys_again_without_a_change, stops_a_wrong_configuration_before_anything_is_sent,
     applies_a_new_schema_file_once, keeps_the_old_image_when_a_new_one_is_broken, releases_a_good_image_without_a_failed_request,
     gives_its_variables_to_a_program_beside_it, gives_the_application_a_secret_and_by_one_command_its_new_value, writes_no_secret_anywhere, keeps_the_image_when_the_infrastructure_changes, leaves_nothing_when_it_is_destroyed, protects_what_is_retained,
-    starts_from_zero_after_the_emulator_was_killed, leaves_no_process_when_it_is_interrupted,
+    starts_from_zero_after_the_emulator_was_killed, first_deploys_with_a_command_and_a_redirecting_health_check, changes_the_port_under_load,
+    keeps_every_object_and_image_when_it_is_retained_later, leaves_no_process_when_it_is_interrupted,
 ]
 
 

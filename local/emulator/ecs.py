@@ -9,7 +9,7 @@ import logging
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +171,15 @@ def _health_checks() -> None:
 
     ecs._mark_task_running, ecs._task_ip = mark_running, healthy_address
 
+    # All tasks are registered with the port that the service has now, also those of an older revision with another port.
+    publish = alb.set_targets_for_group
+
+    def published(group: str, targets: list[tuple[str, int]], previous: Iterable[str] = ()) -> Any:
+        own = {ecs._task_ip(task): _port(task) for task in ecs._tasks.values()}
+        return publish(group, [(ip, own.get(ip) or port) for ip, port in targets], previous)
+
+    alb.set_targets_for_group = published
+
 
 def _service_of(task: Task) -> dict[str, Any] | None:
     kind, _, name = task.get("group", "").partition(":")
@@ -184,9 +193,15 @@ def _target_group(task: Task) -> dict[str, Any] | None:
     service = _service_of(task)
     if not service or not service.get("loadBalancers"):
         return None
-    balancer = service["loadBalancers"][0]
-    group = alb._tgs.get(balancer["targetGroupArn"])
-    return group and {**group, "port": balancer["containerPort"], "grace": int(service.get("healthCheckGracePeriodSeconds") or 0)}
+    group = alb._tgs.get(service["loadBalancers"][0]["targetGroupArn"])
+    return group and {**group, "port": _port(task), "grace": int(service.get("healthCheckGracePeriodSeconds") or 0)}
+
+
+def _port(task: Task) -> int | None:
+    """The first port of the task's own revision."""
+    definition = ecs._task_defs.get(ecs._resolve_td_key(task["taskDefinitionArn"])) or {}
+    mappings = (m for c in definition.get("containerDefinitions", []) for m in c.get("portMappings") or [])
+    return next((int(m["containerPort"]) for m in mappings), None)
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

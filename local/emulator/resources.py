@@ -191,6 +191,7 @@ def _buckets() -> None:
     create, update, delete = handlers["create"], handlers["update"], handlers["delete"]
 
     def tag(bucket: str, props: Props) -> None:
+        s3._bucket_tags.pop(bucket, None)
         if props.get("Tags"):
             s3._bucket_tags[bucket] = {t["Key"]: t["Value"] for t in props["Tags"]}
 
