@@ -25,7 +25,7 @@ go-sources = $(filter $(1) $(addsuffix /%,$(1)),$(sources))
 .DEFAULT_GOAL := help
 .PHONY: help
 help: ## List the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r target text; do printf '  make %-14s %s\n' "$$target" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r target text; do printf '  make %-18s %s\n' "$$target" "$$text"; done
 
 .PHONY: synth
 synth: app ## Synthesize the environment ENV [dev] into cdk.out/ and summarize it
@@ -178,6 +178,12 @@ golden: app templatediff ## Rewrite the golden templates, and what is generated 
 	CDK_VALIDATION=false go test ./stacks -run Golden -count=1 -update
 	go test ./cmd/infra -run TestReviewOfChanges -count=1 -update
 
+# For a new version of the reference, or a new service in condense.js. The tests read the committed file only.
+.PHONY: authorization-data
+authorization-data: node_modules/.package-lock.json ## Rewrite the part of AWS's authorization reference that the tests of policies read
+	@npm ci --prefix internal/templatecheck/iamdata --no-fund --no-audit --no-update-notifier --loglevel=error >&2
+	@node internal/templatecheck/iamdata/condense.js
+
 .PHONY: app
 app: node_modules/.package-lock.json bin/app bin/infra dist/functions dist/schema # what the command in cdk.json needs
 
@@ -232,4 +238,4 @@ bench/javascript/node_modules/.package-lock.json: bench/javascript/package.json 
 .PHONY: clean
 clean: ## Remove everything that was built or installed
 	@[ ! -e .local/run/target.json ] || { echo 'the local target runs, or its state is there: `make local-down` first' >&2; exit 1; }
-	rm -rf bin dist cdk.out cdk.tool node_modules bench/javascript/node_modules cmd/infra/templatediff/node_modules local/node_modules .local .cdk-validated
+	rm -rf bin dist cdk.out cdk.tool node_modules bench/javascript/node_modules cmd/infra/templatediff/node_modules internal/templatecheck/iamdata/node_modules local/node_modules .local .cdk-validated
