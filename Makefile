@@ -176,7 +176,7 @@ bin/local-image: go.mod go.sum $(call go-sources,local/image local/sample intern
 golden: app templatediff ## Rewrite the golden templates, and what is generated from them and from the configuration, to be reviewed like code
 	go generate ./config
 	CDK_VALIDATION=false go test ./stacks -run Golden -count=1 -update
-	go test ./cmd/infra -run TestReviewOfChanges -count=1 -update
+	go test ./cmd/infra -run TestReviewOf -count=1 -update
 
 # For a new version of the reference, or a new service in condense.js. The tests read the committed file only.
 .PHONY: authorization-data
