@@ -36,6 +36,11 @@ func TestRolesAllowExactly(t *testing.T) {
 		}
 		service, ecs := env.one(t, "AWS::ECS::Service").ID, "arn:aws:ecs:"+cfg.Region+":"+account+":"
 		ofService := func(kind string) string { return ecs + kind + "/${" + cluster + "}/${" + service + ".Name}/*" }
+		var followDeployments []string
+		for _, action := range []string{"ecs:ListServiceDeployments", "ecs:DescribeServiceDeployments", "ecs:DescribeServiceRevisions"} {
+			followDeployments = append(followDeployments,
+				action+" on ${"+service+"}", action+" on "+ofService("service-deployment"), action+" on "+ofService("service-revision"))
+		}
 		artifacts := "${" + id("Pipeline/Artifacts/Resource") + ".Arn}"
 		build := "${" + env.one(t, "AWS::CodeBuild::Project").ID + ".Arn}"
 		connection := "${" + env.one(t, "AWS::CodeConnections::Connection").ID + ".ConnectionArn}"
@@ -84,12 +89,10 @@ func TestRolesAllowExactly(t *testing.T) {
 				"logs:GetLogEvents on ${" + id("Service/SchemaInit/Logs/Resource") + ".Arn}",
 			}),
 			"Data/SeedImage/Handler/Role": slices.Concat(pull, push, writeLogs("Data/SeedImage/Handler/Logs/Resource")),
-			"Pipeline/Release/Handler/Role": slices.Concat(writeLogs("Pipeline/Release/Handler/Logs/Resource"), []string{
+			"Pipeline/Release/Handler/Role": slices.Concat(writeLogs("Pipeline/Release/Handler/Logs/Resource"), followDeployments, []string{
 				"codepipeline:PutJobFailureResult on *", "codepipeline:PutJobSuccessResult on *",
 				"ecr:BatchGetImage on " + repository, "ecr:ListImages on " + repository, "ecr:PutImage on " + repository,
-				"ecs:DescribeServices on ${" + service + "}", "ecs:ListServiceDeployments on ${" + service + "}",
-				"ecs:DescribeServiceDeployments on " + ofService("service-deployment"),
-				"ecs:DescribeServiceRevisions on " + ofService("service-revision"),
+				"ecs:DescribeServices on ${" + service + "}",
 				"ecs:DescribeTasks on " + ecs + "task/${" + cluster + "}/*" + inCluster, "ecs:ListTasks on *" + inCluster,
 			}),
 			"Pipeline/Pipeline/Role": {

@@ -77,11 +77,11 @@ func permissions(scope constructs.Construct, props Props) []policy.Statement {
 	}
 	clusterARN := *props.Cluster.ClusterArn()
 	allowed := []policy.Statement{
-		policy.Allow("ecs:DescribeServices", "ecs:ListServiceDeployments").On(props.Service.ServiceArn()),
-		policy.Allow("ecs:DescribeServiceDeployments").On(ecsARN("service-deployment", cluster+"/"+name+"/*")).
-			Because("the deployments of the one service, whose ids ECS makes"),
-		policy.Allow("ecs:DescribeServiceRevisions").On(ecsARN("service-revision", cluster+"/"+name+"/*")).
-			Because("the revisions of the one service, whose ids ECS makes"),
+		policy.Allow("ecs:DescribeServices").On(props.Service.ServiceArn()),
+		// IAM asks for the service as well as for what is described.
+		policy.Allow("ecs:ListServiceDeployments", "ecs:DescribeServiceDeployments", "ecs:DescribeServiceRevisions").
+			On(props.Service.ServiceArn(), ecsARN("service-deployment", cluster+"/"+name+"/*"), ecsARN("service-revision", cluster+"/"+name+"/*")).
+			Because("the deployments and revisions of the one service, whose ids ECS makes"),
 		policy.Allow("ecs:DescribeTasks").On(ecsARN("task", cluster+"/*")).If("ArnEquals", "ecs:cluster", clusterARN).
 			Because("the tasks of the environment's own cluster, whose ids ECS makes"),
 		policy.Allow("ecs:ListTasks").OnAll().If("ArnEquals", "ecs:cluster", clusterARN).
