@@ -98,8 +98,7 @@ func TestRolesAllowExactly(t *testing.T) {
 			"Pipeline/Pipeline/Role": {
 				"codebuild:BatchGetBuilds on " + build, "codebuild:StartBuild on " + build, "codebuild:StopBuild on " + build,
 				"codeconnections:UseConnection on " + connection, "codestar-connections:UseConnection on " + connection,
-				"ecs:DescribeServices on ${" + service + "}", "ecs:UpdateService on ${" + service + "}", "ecs:DescribeTaskDefinition on *",
-				"ecs:RegisterTaskDefinition on " + ecs + "task-definition/" + name + ":*",
+				"ecs:DescribeServices on ${" + service + "}", "ecs:UpdateService on ${" + service + "}", "ecs:DescribeTaskDefinition on *", "ecs:RegisterTaskDefinition on *",
 				"ecs:TagResource on " + ecs + "task-definition/" + name + `:* if {"StringEquals":{"ecs:CreateAction":"RegisterTaskDefinition"}}`,
 				"iam:PassRole on ${" + id("Service/TaskDefinition/ExecutionRole/Resource") + `.Arn} if {"StringEquals":{"iam:PassedToService":"ecs-tasks.amazonaws.com"}}`,
 				"iam:PassRole on ${" + id("Service/TaskDefinition/TaskRole/Resource") + `.Arn} if {"StringEquals":{"iam:PassedToService":"ecs-tasks.amazonaws.com"}}`,

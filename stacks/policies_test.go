@@ -11,8 +11,8 @@ import (
 	"flask-on-fargate/config"
 )
 
-// onEverything are the actions that may have the resource *, since their API has no resource-level permission, or only by the
-// condition that is named. https://docs.aws.amazon.com/service-authorization/latest/reference/
+// onEverything are the actions that may have the resource *, since their API has no resource-level permission, or for the
+// reason that is named. https://docs.aws.amazon.com/service-authorization/latest/reference/
 var onEverything = map[string]string{
 	"ecr:GetAuthorizationToken":        "logs in to the registry; no resource-level permission",
 	"ssmmessages:CreateControlChannel": "ECS Exec; no resource-level permission",
@@ -20,6 +20,7 @@ var onEverything = map[string]string{
 	"ssmmessages:OpenControlChannel":   "ECS Exec; no resource-level permission",
 	"ssmmessages:OpenDataChannel":      "ECS Exec; no resource-level permission",
 	"ecs:DescribeTaskDefinition":       "the deploy action copies the task definition in use; no resource-level permission",
+	"ecs:RegisterTaskDefinition":       "the deploy action registers the next revision; CodePipeline's documentation demands *, whatever the reference says",
 	"ecs:ListTasks":                    "reasons of stopped tasks; only by the condition ecs:cluster",
 	"codepipeline:PutJobSuccessResult": "answers the pipeline; no resource-level permission",
 	"codepipeline:PutJobFailureResult": "answers the pipeline; no resource-level permission",

@@ -138,8 +138,8 @@ func newRole(scope constructs.Construct, props Props) awsiam.IRole {
 			Because("its own artifacts, which CodePipeline names anew in each run"),
 		policy.Allow("codebuild:BatchGetBuilds", "codebuild:StartBuild", "codebuild:StopBuild").On(props.Build.ProjectArn()),
 		policy.Allow("ecs:DescribeServices", "ecs:UpdateService").On(props.Service.ServiceArn()),
-		policy.Allow("ecs:RegisterTaskDefinition").On(family).
-			Because("the application's own family, of which a release registers the next revision"),
+		policy.Allow("ecs:RegisterTaskDefinition").OnAll().
+			Because("AWS's authorization reference names the family's ARN, CodePipeline's documentation demands *; this role can give a revision only the service's two roles, and deploy it to the service only"),
 		policy.Allow("ecs:TagResource").On(family).If("StringEquals", "ecs:CreateAction", "RegisterTaskDefinition").
 			Because("the revision that the release has just registered, by the condition"),
 		policy.Allow("ecs:DescribeTaskDefinition").OnAll(),
