@@ -65,7 +65,8 @@ func invariants(t *testing.T, cfg config.Environment, bodies map[string][]byte) 
 	t.Helper()
 	env := decodeTemplates(t, bodies)
 	policies, _ := checkPolicies(env, ownerOf(cfg), inEnvironments)
-	broken := slices.Concat(policies, checkSecretReaders(env), checkExposure(env, cfg), checkLifecycle(env, cfg), checkSecrets(env, cfg), checkLimits(env, bodies))
+	authorization, _ := checkAuthorization(env)
+	broken := slices.Concat(policies, authorization, checkSecretReaders(env), checkExposure(env, cfg), checkLifecycle(env, cfg), checkSecrets(env, cfg), checkLimits(env, bodies))
 	if cycle := findCycle(env); cycle != nil {
 		broken = append(broken, fmt.Sprintf("dependency cycle: %v", cycle))
 	}
