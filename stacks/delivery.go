@@ -115,7 +115,7 @@ func addEnvironment(app awscdk.App, pipeline pipelines.CodePipeline, b *builds, 
 	pipeline.AddStage(stage, &pipelines.AddStageOpts{
 		Pre:        &before,
 		StackSteps: &guarded,
-		Post:       &[]pipelines.Step{b.smoke(env.Service.URL)},
+		Post:       &[]pipelines.Step{b.smoke(delivered.Name, env.Service.URL)},
 	})
 }
 
@@ -296,9 +296,9 @@ func (b *builds) guard(stack awscdk.Stack, env string, role awsiam.IRole) pipeli
 		*stack.StackName(), changeSet, env, lookupRole(stack)))
 }
 
-// smoke fails the stage if the application does not answer.
-func (b *builds) smoke(url awscdk.CfnOutput) pipelines.Step {
-	return b.run("Smoke", b.smokeRole, &map[string]awscdk.CfnOutput{"APPLICATION_URL": url}, `smoke "$APPLICATION_URL"`)
+// smoke fails the stage if the application does not pass the environment's health check. The environment's name needs no quotes.
+func (b *builds) smoke(env string, url awscdk.CfnOutput) pipelines.Step {
+	return b.run("Smoke", b.smokeRole, &map[string]awscdk.CfnOutput{"APPLICATION_URL": url}, `smoke --env `+env+` "$APPLICATION_URL"`)
 }
 
 // run is a step that runs a command of the tool that the synth built.

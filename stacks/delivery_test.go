@@ -187,17 +187,23 @@ func TestTheGuardLooksAtTheChangeSetOfItsStack(t *testing.T) {
 	}
 }
 
-func TestTheSmokeTestRequestsTheURLOfTheServiceStack(t *testing.T) {
+func TestTheSmokeTestAsksTheHealthCheckOfItsEnvironment(t *testing.T) {
 	env := theDelivery(t)
-	all := actions(t, env, "dev")
-	smoke, deployService := all[len(all)-1], all[8]
-	_, spec := build(t, env, smoke)
-	if commands := text(at(spec, "phases", "build", "commands")); !strings.Contains(commands, `bin/infra smoke \"$APPLICATION_URL\"`) {
-		t.Errorf("commands %s", commands)
-	}
-	wanted := fmt.Sprintf("#{%v.ApplicationUrl}", deployService["Namespace"])
-	if variables := fmt.Sprint(at(smoke, "Configuration", "EnvironmentVariables")); !strings.Contains(variables, wanted) {
-		t.Errorf("variables %s, want %s", variables, wanted)
+	for _, name := range shipped {
+		all := actions(t, env, name)
+		smoke, deployService := all[len(all)-1], all[len(all)-5] // the stack pipeline's three actions are between
+		if stack := at(deployService, "Configuration", "StackName"); stack != "flask-app-"+name+"-service" {
+			t.Fatalf("%s: the fifth last action deploys %v", name, stack)
+		}
+		_, spec := build(t, env, smoke)
+		commands := list(at(spec, "phases", "build", "commands"))
+		if wanted := "bin/infra smoke --env " + name + ` "$APPLICATION_URL"`; commands[len(commands)-1] != wanted {
+			t.Errorf("%s: commands %v, want %s", name, commands, wanted)
+		}
+		wanted := fmt.Sprintf("#{%v.ApplicationUrl}", deployService["Namespace"])
+		if variables := fmt.Sprint(at(smoke, "Configuration", "EnvironmentVariables")); !strings.Contains(variables, wanted) {
+			t.Errorf("%s: variables %s, want %s", name, variables, wanted)
+		}
 	}
 }
 

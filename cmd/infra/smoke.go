@@ -13,15 +13,23 @@ import (
 	"unicode"
 
 	"github.com/spf13/cobra"
+
+	"flask-on-fargate/config"
 )
 
-const smokeHelp = `Request URL until it answers with a status of 2xx or 3xx. A redirect is an answer,
-and is not followed. What is new about the answers is printed, and every half
-minute that nothing is.
+const smokeHelp = `Request URL until the application answers well.
 
-It exits with 0 when the URL has answered so, with 1 when it has not by the end
-of the time-out (the last status and the head of the body are printed), and with
-2 when it was called wrongly.`
+With --env the command asks what the load balancer asks: the path
+service.healthCheckPath of config/ENV.yaml must answer with one of
+service.healthCheckCodes. Only scheme and host are taken from URL.
+Without --env it requests URL as it is, and 2xx and 3xx are good answers.
+
+A redirect is an answer, and is not followed. A changed answer is printed at
+once, the same answer every half minute.
+
+It exits with 0 after a good answer, with 1 if there was none by the end of the
+time-out (the last status and the head of the body are printed), and with 2 when
+it was called wrongly.`
 
 // The pace of a smoke test.
 const (
@@ -32,9 +40,10 @@ const (
 )
 
 func newSmoke(w world) *cobra.Command {
+	var env string
 	var timeout time.Duration
 	cmd := &cobra.Command{
-		Use:                   "smoke [--timeout DURATION] URL",
+		Use:                   "smoke [--env ENV] [--timeout DURATION] URL",
 		DisableFlagsInUseLine: true,
 		Short:                 "Request the application's URL until it answers",
 		Long:                  smokeHelp,
@@ -48,9 +57,17 @@ func newSmoke(w world) *cobra.Command {
 			if timeout <= 0 {
 				return fmt.Errorf("--timeout is %s: want more than nothing, as in 5m", timeout)
 			}
-			return smoke(cmd.Context(), w, cmd.OutOrStdout(), args[0], timeout)
+			s := anyPage(args[0])
+			if cmd.Flags().Changed("env") {
+				var err error
+				if s, err = healthCheck(args[0], env); err != nil {
+					return err
+				}
+			}
+			return s.run(cmd.Context(), w, cmd.OutOrStdout(), timeout)
 		},
 	}
+	cmd.Flags().StringVar(&env, "env", "", "environment whose health check is asked")
 	cmd.Flags().DurationVar(&timeout, "timeout", 5*time.Minute, "give up after this time, as in 90s or 10m")
 	return cmd
 }
@@ -63,8 +80,37 @@ func checkURL(text string) error {
 	return nil
 }
 
-// smoke requests address until it answers well, or until the time is over.
-func smoke(ctx context.Context, w world, out io.Writer, address string, timeout time.Duration) error {
+// smokeTest is what is requested, and which statuses are good.
+type smokeTest struct {
+	address string
+	good    func(status int) bool
+	wanted  string // the good statuses in words
+}
+
+func anyPage(address string) smokeTest {
+	return smokeTest{address, func(status int) bool { return status >= 200 && status < 400 }, "2xx or 3xx"}
+}
+
+// healthCheck is the load balancer's question, at the address of the load balancer.
+func healthCheck(address, env string) (smokeTest, error) {
+	e, err := config.Load(configDir, env)
+	if err != nil {
+		return smokeTest{}, err
+	}
+	u, err := url.Parse(address)
+	if err != nil {
+		return smokeTest{}, err
+	}
+	s := smokeTest{
+		address: u.Scheme + "://" + u.Host + e.Service.HealthCheckPath,
+		good:    e.Service.Healthy,
+		wanted:  fmt.Sprintf("%s (service.healthCheckPath and service.healthCheckCodes of %s/%s.yaml)", e.Service.HealthCheckCodes, configDir, env),
+	}
+	return s, checkURL(s.address)
+}
+
+// run requests the address until it answers well. The last request begins at the time-out, or lasts beyond it.
+func (s smokeTest) run(ctx context.Context, w world, out io.Writer, timeout time.Duration) error {
 	client := &http.Client{
 		Timeout:       smokePatience,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -73,22 +119,22 @@ func smoke(ctx context.Context, w world, out io.Writer, address string, timeout 
 	var last answer
 	var said time.Time
 	for tries := 1; ; tries++ {
-		now := get(ctx, client, address)
-		took := w.now().Sub(start).Round(time.Second)
-		if now.good {
-			fmt.Fprintf(out, "%6s  %s: %s answers\n", took, now.summary, address)
+		now := get(ctx, client, s.address)
+		took := w.now().Sub(start)
+		if now.answered && s.good(now.status) {
+			fmt.Fprintf(out, "%6s  %s: %s answers\n", took.Round(time.Second), now.summary, s.address)
 			return nil
 		}
 		if now.summary != last.summary || w.now().Sub(said) >= smokeProgress {
-			fmt.Fprintf(out, "%6s  %s\n", took, now.summary)
+			fmt.Fprintf(out, "%6s  %s\n", took.Round(time.Second), now.summary)
 			said = w.now()
 		}
 		last = now
-		if took+smokeInterval > timeout {
-			return stop("%s has not answered with 2xx or 3xx within %s, in %s; the last answer: %s%s",
-				address, timeout, count(tries, "request"), last.summary, last.quoteBody())
+		if took >= timeout {
+			return stop("%s has not answered with %s within %s, in %s; the last answer: %s%s",
+				s.address, s.wanted, timeout, count(tries, "request"), last.summary, last.quoteBody())
 		}
-		if err := w.wait(ctx, smokeInterval); err != nil {
+		if err := w.wait(ctx, min(smokeInterval, timeout-took)); err != nil {
 			return err
 		}
 	}
@@ -97,7 +143,7 @@ func smoke(ctx context.Context, w world, out io.Writer, address string, timeout 
 // answer is what came of one request.
 type answer struct {
 	answered bool
-	good     bool
+	status   int
 	summary  string // the status, or why there is none
 	body     []byte // the head of it
 }
@@ -122,7 +168,7 @@ func get(ctx context.Context, client *http.Client, address string) answer {
 	body, _ := io.ReadAll(io.LimitReader(response.Body, smokeBody)) // the status is the answer; the body only helps
 	return answer{
 		answered: true,
-		good:     response.StatusCode >= 200 && response.StatusCode < 400,
+		status:   response.StatusCode,
 		summary:  response.Status,
 		body:     body,
 	}

@@ -13,13 +13,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// smokeWorld is a world whose clock moves by waiting only.
-func smokeWorld() world {
-	clock := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+// smokeClock moves by waiting only.
+type smokeClock struct{ now time.Time }
+
+func (c *smokeClock) world() world {
 	return world{
-		now: func() time.Time { return clock },
+		now: func() time.Time { return c.now },
 		wait: func(_ context.Context, d time.Duration) error {
-			clock = clock.Add(d)
+			c.now = c.now.Add(d)
 			return nil
 		},
 	}
@@ -45,8 +46,12 @@ func status(code int, body string) http.HandlerFunc {
 }
 
 func runSmoke(args ...string) (code int, stdout, stderr string) {
+	return runSmokeBy(&smokeClock{}, args...)
+}
+
+func runSmokeBy(clock *smokeClock, args ...string) (code int, stdout, stderr string) {
 	var out, errors bytes.Buffer
-	code = runIn(smokeWorld(), append([]string{"smoke"}, args...), strings.NewReader(""), &out, &errors)
+	code = runIn(clock.world(), append([]string{"smoke"}, args...), strings.NewReader(""), &out, &errors)
 	return code, out.String(), errors.String()
 }
 
@@ -69,6 +74,67 @@ func TestSmokeSucceedsOnTheFirstGoodAnswer(t *testing.T) {
 			}
 			if diff := cmp.Diff(test.want, strings.ReplaceAll(stdout, url, "URL")); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestSmokeJudgesAsTheLoadBalancerDoes has applications whose path / says nothing about their health.
+func TestSmokeJudgesAsTheLoadBalancerDoes(t *testing.T) {
+	api := func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.RequestURI() {
+		case "/api/health":
+			fmt.Fprint(w, "ok")
+		case "/api/health?deep=1":
+			w.WriteHeader(http.StatusUnauthorized)
+		default:
+			w.WriteHeader(http.StatusNotFound)
+		}
+	}
+	for name, test := range map[string]struct {
+		service        string
+		code           int
+		stdout, stderr string
+	}{
+		"an API that has no page":      {"{healthCheckPath: /api/health}", 0, "    0s  200 OK: URL/api/health answers\n", ""},
+		"a path with a query":          {`{healthCheckPath: "/api/health?deep=1", healthCheckCodes: "401"}`, 0, "    0s  401 Unauthorized: URL/api/health?deep=1 answers\n", ""},
+		"a status that is not healthy": {`{healthCheckPath: /api/health, healthCheckCodes: "204,300-399"}`, 1, "    0s  200 OK\n", "infra smoke: URL/api/health has not answered with 204,300-399 (service.healthCheckPath and service.healthCheckCodes of config/dev.yaml) within 4s, in 2 requests; the last answer: 200 OK. Its body begins:\n    ok\n"},
+		"nothing configured":           {"{}", 1, "    0s  404 Not Found\n", "infra smoke: URL/ has not answered with 200 (service.healthCheckPath and service.healthCheckCodes of config/dev.yaml) within 4s, in 2 requests; the last answer: 404 Not Found, without a body\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			newFakeAWS(t).configure(t, "dev", "service: "+test.service+"\n")
+			url := answers(t, api)
+			code, stdout, stderr := runSmoke("--env", "dev", "--timeout", "4s", url+"/what/follows/is/not?used")
+			if code != test.code {
+				t.Errorf("exit code %d, want %d", code, test.code)
+			}
+			if diff := cmp.Diff(test.stdout+test.stderr, strings.ReplaceAll(stdout+stderr, url, "URL")); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestSmokeWaitsItsWholeTimeOut has answers that take time themselves.
+func TestSmokeWaitsItsWholeTimeOut(t *testing.T) {
+	for timeout, want := range map[string]string{"7s": "7s", "11s": "11s", "8s": "8s", "10400ms": "10s"} {
+		t.Run(timeout, func(t *testing.T) {
+			clock := &smokeClock{}
+			limit, err := time.ParseDuration(timeout)
+			if err != nil {
+				t.Fatal(err)
+			}
+			begun, last := clock.now, time.Duration(-1)
+			url := answers(t, func(w http.ResponseWriter, _ *http.Request) {
+				if last = clock.now.Sub(begun); last >= limit {
+					return
+				}
+				clock.now = clock.now.Add(700 * time.Millisecond)
+				w.WriteHeader(http.StatusServiceUnavailable)
+			})
+			code, stdout, stderr := runSmokeBy(clock, "--timeout", timeout, url)
+			if code != 0 || last != limit || !strings.Contains(stdout, want+"  200 OK: ") {
+				t.Errorf("exit code %d, the last request at %s\n%s%s", code, last, stdout, stderr)
 			}
 		})
 	}
@@ -126,15 +192,19 @@ func TestSmokeFailsIfNobodyAnswers(t *testing.T) {
 }
 
 func TestSmokeRefuses(t *testing.T) {
+	newFakeAWS(t).configure(t, "dev", "service: {healthCheckPath: /100%}\n")
 	for name, test := range map[string]struct {
 		args []string
 		want string
 	}{
-		"no URL":           {nil, "0 URLs given, []: name one"},
-		"an unset output":  {[]string{""}, `"" is no URL of a website`},
-		"no scheme":        {[]string{"example.com"}, `"example.com" is no URL of a website`},
-		"another scheme":   {[]string{"ftp://example.com"}, `"ftp://example.com" is no URL of a website`},
-		"time-out of zero": {[]string{"--timeout", "0s", "http://example.com"}, "--timeout is 0s: want more than nothing"},
+		"a path that is none": {[]string{"--env", "dev", "http://example.com"}, `"http://example.com/100%" is no URL of a website`},
+		"no URL":              {nil, "0 URLs given, []: name one"},
+		"an unset output":     {[]string{""}, `"" is no URL of a website`},
+		"no scheme":           {[]string{"example.com"}, `"example.com" is no URL of a website`},
+		"another scheme":      {[]string{"ftp://example.com"}, `"ftp://example.com" is no URL of a website`},
+		"no such file":        {[]string{"--env", "stage", "http://example.com"}, `there is no environment "stage"`},
+		"an unset name":       {[]string{"--env", "", "http://example.com"}, `"" cannot name an environment`},
+		"time-out of zero":    {[]string{"--timeout", "0s", "http://example.com"}, "--timeout is 0s: want more than nothing"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if code, _, stderr := runSmoke(test.args...); code != 2 || !strings.Contains(stderr, test.want) {
