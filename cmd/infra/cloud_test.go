@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -250,6 +251,7 @@ type fakeECS struct {
 	current  ecs.DescribeTaskDefinitionOutput
 	running  []types.Task
 	stopped  []types.Task
+	before   int                       // deployments that it had before
 	progress []types.ServiceDeployment // what the deployment is, poll by poll; the last one stays
 	late     int                       // polls until it appears; never if negative
 	updates  []string                  // task definitions that the service was made to use
@@ -271,7 +273,7 @@ func newRevision(env string) string {
 func newFakeECS(env string) *fakeECS {
 	created := time.Date(2026, 11, 24, 10, 0, 0, 0, time.UTC) // ECS's clock is not ours
 	return &fakeECS{
-		env: env,
+		env: env, before: 1,
 		service: types.Service{
 			ServiceName: aws.String("flask-" + env + "-web"), Status: aws.String("ACTIVE"), DesiredCount: 2, TaskDefinition: aws.String(oldRevision(env)),
 			LoadBalancers: []types.LoadBalancer{{ContainerName: aws.String("app"), ContainerPort: aws.Int32(5000)}},
@@ -285,6 +287,7 @@ func newFakeECS(env string) *fakeECS {
 					{Name: aws.String("app"), Image: aws.String(repositoryURI(env) + ":live"), Environment: []types.KeyValuePair{{Name: aws.String("A"), Value: aws.String("1")}}},
 				},
 			},
+			Tags: []types.Tag{}, // as ECS answers without any
 		},
 		progress: []types.ServiceDeployment{
 			deployment(types.ServiceDeploymentStatusPending, 0),
@@ -308,6 +311,11 @@ func (f *fakeECS) runs(image, digest string) {
 		{Name: aws.String("sidecar"), Image: aws.String("sidecar:1"), ImageDigest: aws.String("sha256:5")},
 		{Name: aws.String("app"), Image: &image, ImageDigest: &digest},
 	}})
+}
+
+// runsOn makes the task definition in use name an architecture.
+func (f *fakeECS) runsOn(architecture types.CPUArchitecture) {
+	f.current.TaskDefinition.RuntimePlatform = &types.RuntimePlatform{CpuArchitecture: architecture}
 }
 
 func (f *fakeECS) begin(operation string) error {
@@ -340,28 +348,47 @@ func (e ecsOf) DescribeServices(_ context.Context, in *ecs.DescribeServicesInput
 	return &ecs.DescribeServicesOutput{Services: []types.Service{f.service}}, nil
 }
 
+// page is a page of a list of n, from its token on. Pages are smaller than those of AWS.
+func page(n int, token *string) (from, to int, next *string) {
+	from, _ = strconv.Atoi(aws.ToString(token))
+	if to = min(from+2, n); to < n {
+		next = aws.String(strconv.Itoa(to))
+	}
+	return from, to, next
+}
+
 func (e ecsOf) ListTasks(_ context.Context, in *ecs.ListTasksInput, _ ...func(*ecs.Options)) (*ecs.ListTasksOutput, error) {
 	f := e.in(in.Cluster)
 	tasks := f.running
 	if in.DesiredStatus == types.DesiredStatusStopped {
 		tasks = f.stopped
 	}
+	from, to, next := page(len(tasks), in.NextToken)
 	var arns []string
-	for i := range tasks {
-		arns = append(arns, fmt.Sprint(in.DesiredStatus, i))
+	for i := range tasks[from:to] {
+		arns = append(arns, fmt.Sprint(in.DesiredStatus, " ", from+i))
 	}
-	return &ecs.ListTasksOutput{TaskArns: arns}, f.begin("ListTasks")
+	return &ecs.ListTasksOutput{TaskArns: arns, NextToken: next}, f.begin("ListTasks")
 }
 
 func (e ecsOf) DescribeTasks(_ context.Context, in *ecs.DescribeTasksInput, _ ...func(*ecs.Options)) (*ecs.DescribeTasksOutput, error) {
-	f := e.in(in.Cluster)
-	switch {
-	case len(in.Tasks) == 0:
-		return nil, errors.New("Tasks cannot be empty")
-	case strings.HasPrefix(in.Tasks[0], "STOPPED"):
-		return &ecs.DescribeTasksOutput{Tasks: f.stopped}, nil
+	if n := len(in.Tasks); n == 0 || n > 100 {
+		return nil, fmt.Errorf("InvalidParameterException: %d tasks", n)
 	}
-	return &ecs.DescribeTasksOutput{Tasks: f.running}, nil
+	f, out := e.in(in.Cluster), &ecs.DescribeTasksOutput{}
+	for _, arn := range in.Tasks {
+		tasks := f.running
+		status, number, _ := strings.Cut(arn, " ")
+		if status == "STOPPED" {
+			tasks = f.stopped
+		}
+		i, err := strconv.Atoi(number)
+		if err != nil {
+			return nil, err
+		}
+		out.Tasks = append(out.Tasks, tasks[i])
+	}
+	return out, nil
 }
 
 func (e ecsOf) DescribeTaskDefinition(_ context.Context, in *ecs.DescribeTaskDefinitionInput, _ ...func(*ecs.Options)) (*ecs.DescribeTaskDefinitionOutput, error) {
@@ -377,6 +404,9 @@ func (e ecsOf) RegisterTaskDefinition(_ context.Context, in *ecs.RegisterTaskDef
 	if err := f.begin("RegisterTaskDefinition"); err != nil {
 		return nil, err
 	}
+	if in.Tags != nil && len(in.Tags) == 0 {
+		return nil, errors.New("InvalidParameterException: Tags can not be empty.")
+	}
 	f.made = in
 	return &ecs.RegisterTaskDefinitionOutput{TaskDefinition: &types.TaskDefinition{TaskDefinitionArn: aws.String(newRevision(f.env))}}, nil
 }
@@ -390,7 +420,7 @@ func (e ecsOf) UpdateService(_ context.Context, in *ecs.UpdateServiceInput, _ ..
 	return &ecs.UpdateServiceOutput{Service: &f.service}, nil
 }
 
-// ListServiceDeployments shows one that the service had before, and ours once it appears.
+// ListServiceDeployments shows those that the service had before, and ours once it appears.
 func (e ecsOf) ListServiceDeployments(_ context.Context, in *ecs.ListServiceDeploymentsInput, _ ...func(*ecs.Options)) (*ecs.ListServiceDeploymentsOutput, error) {
 	f := e.in(in.Cluster)
 	if err := f.begin("ListServiceDeployments"); err != nil {
@@ -399,18 +429,29 @@ func (e ecsOf) ListServiceDeployments(_ context.Context, in *ecs.ListServiceDepl
 	if in.CreatedAt == nil || !in.CreatedAt.After.Before(*f.service.Deployments[0].CreatedAt) {
 		return nil, errors.New("the filter would hide the deployment")
 	}
-	brief := func(id string) types.ServiceDeploymentBrief {
-		return types.ServiceDeploymentBrief{ServiceDeploymentArn: aws.String("deployment/" + f.env + "/" + id), TargetServiceRevisionArn: aws.String("revision/" + f.env + "/" + id)}
+	var all []types.ServiceDeploymentBrief
+	show := func(id string) {
+		all = append(all, types.ServiceDeploymentBrief{
+			ServiceDeploymentArn: aws.String("deployment/" + f.env + "/" + id), TargetServiceRevisionArn: aws.String("revision/" + f.env + "/" + id),
+		})
 	}
-	out := &ecs.ListServiceDeploymentsOutput{ServiceDeployments: []types.ServiceDeploymentBrief{brief("old")}}
+	for i := range f.before {
+		show("old" + strconv.Itoa(i))
+	}
 	if f.late == 0 {
-		out.ServiceDeployments = append(out.ServiceDeployments, brief("new"))
+		show("new")
 	}
-	f.late = max(f.late-1, min(f.late, 0))
-	return out, nil
+	from, to, next := page(len(all), in.NextToken)
+	if next == nil {
+		f.late = max(f.late-1, min(f.late, 0))
+	}
+	return &ecs.ListServiceDeploymentsOutput{ServiceDeployments: all[from:to], NextToken: next}, nil
 }
 
 func (e ecsOf) DescribeServiceRevisions(_ context.Context, in *ecs.DescribeServiceRevisionsInput, _ ...func(*ecs.Options)) (*ecs.DescribeServiceRevisionsOutput, error) {
+	if n := len(in.ServiceRevisionArns); n == 0 || n > 20 {
+		return nil, fmt.Errorf("InvalidParameterException: %d revisions", n)
+	}
 	var out ecs.DescribeServiceRevisionsOutput
 	f := e.in(&in.ServiceRevisionArns[0])
 	for _, arn := range in.ServiceRevisionArns {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/signal"
 	"slices"
@@ -27,6 +28,12 @@ const (
 	deploymentTime = time.Hour
 	// maxReasons is how many different reasons of stopped tasks a failure names: tasks of one deployment mostly share one.
 	maxReasons = 3
+
+	// taskBatch and revisionBatch are the most that DescribeTasks and DescribeServiceRevisions take:
+	// https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeTasks.html
+	// https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeServiceRevisions.html
+	taskBatch     = 100
+	revisionBatch = 20
 )
 
 // serviceController is the part of ECS that reads and deploys services.
@@ -110,20 +117,26 @@ func (s *service) count(task types.Task) {
 	}
 }
 
-// tasks returns tasks of a service, 100 at most.
+// tasks returns the tasks of a service that are to run, or that have stopped.
 func (e *environment) tasks(ctx context.Context, s *service, status types.DesiredStatus) ([]types.Task, error) {
-	list, err := e.services.ListTasks(ctx, &ecs.ListTasksInput{Cluster: &s.cluster, ServiceName: &s.name, DesiredStatus: status})
-	if err != nil {
-		return nil, fmt.Errorf("environment %s: list the tasks of service %s: %w", e.Name, s.name, err)
+	var arns []string
+	pages := ecs.NewListTasksPaginator(e.services, &ecs.ListTasksInput{Cluster: &s.cluster, ServiceName: &s.name, DesiredStatus: status})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("environment %s: list the tasks of service %s: %w", e.Name, s.name, err)
+		}
+		arns = append(arns, page.TaskArns...)
 	}
-	if len(list.TaskArns) == 0 {
-		return nil, nil
+	var tasks []types.Task
+	for batch := range slices.Chunk(arns, taskBatch) {
+		out, err := e.services.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &s.cluster, Tasks: batch})
+		if err != nil {
+			return nil, fmt.Errorf("environment %s: read the tasks of service %s: %w", e.Name, s.name, err)
+		}
+		tasks = append(tasks, out.Tasks...)
 	}
-	out, err := e.services.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &s.cluster, Tasks: list.TaskArns})
-	if err != nil {
-		return nil, fmt.Errorf("environment %s: read the tasks of service %s: %w", e.Name, s.name, err)
-	}
-	return out.Tasks, nil
+	return tasks, nil
 }
 
 // deploy makes the service run an image, and follows the deployment to its end. Once ECS has accepted it, an interrupt ends
@@ -173,6 +186,12 @@ func withImage(current *ecs.DescribeTaskDefinitionOutput, container, image strin
 		return nil, fmt.Errorf("task definition %s has no container %q, which is behind the load balancer; deploy the environment's stacks again", aws.ToString(d.TaskDefinitionArn), container)
 	}
 	containers[i].Image = &image
+	tags := slices.DeleteFunc(slices.Clone(current.Tags), func(tag types.Tag) bool {
+		return strings.HasPrefix(aws.ToString(tag.Key), "aws:")
+	})
+	if len(tags) == 0 {
+		tags = nil // ECS refuses an empty list
+	}
 	return &ecs.RegisterTaskDefinitionInput{
 		ContainerDefinitions:    containers,
 		Family:                  d.Family,
@@ -191,9 +210,7 @@ func withImage(current *ecs.DescribeTaskDefinitionOutput, container, image strin
 		RuntimePlatform:         d.RuntimePlatform,
 		TaskRoleArn:             d.TaskRoleArn,
 		Volumes:                 d.Volumes,
-		Tags: slices.DeleteFunc(slices.Clone(current.Tags), func(tag types.Tag) bool {
-			return strings.HasPrefix(aws.ToString(tag.Key), "aws:")
-		}),
+		Tags:                    tags,
 	}, nil
 }
 
@@ -255,27 +272,8 @@ func (f *follower) find(ctx context.Context, updated *types.Service) (string, er
 		input.CreatedAt = &types.CreatedAt{After: aws.Time(updated.Deployments[0].CreatedAt.Add(-time.Minute))}
 	}
 	for f.now().Sub(f.start) < appearTime {
-		list, err := f.services.ListServiceDeployments(ctx, input)
-		if err != nil {
-			return "", fmt.Errorf("list the deployments of service %s: %w", f.service.name, err)
-		}
-		byRevision := map[string]string{}
-		var revisions []string
-		for _, d := range list.ServiceDeployments {
-			revision := aws.ToString(d.TargetServiceRevisionArn)
-			byRevision[revision] = aws.ToString(d.ServiceDeploymentArn)
-			revisions = append(revisions, revision)
-		}
-		if len(revisions) > 0 {
-			out, err := f.services.DescribeServiceRevisions(ctx, &ecs.DescribeServiceRevisionsInput{ServiceRevisionArns: revisions})
-			if err != nil {
-				return "", fmt.Errorf("read the revisions of service %s: %w", f.service.name, err)
-			}
-			for _, r := range out.ServiceRevisions {
-				if aws.ToString(r.TaskDefinition) == f.taskDefinition {
-					return byRevision[aws.ToString(r.ServiceRevisionArn)], nil
-				}
-			}
+		if arn, err := f.look(ctx, *input); err != nil || arn != "" {
+			return arn, err
 		}
 		f.say("waiting for ECS to begin")
 		if err := f.wait(ctx, pollInterval); err != nil {
@@ -283,6 +281,35 @@ func (f *follower) find(ctx context.Context, updated *types.Service) (string, er
 		}
 	}
 	return "", fmt.Errorf("ECS shows no deployment of %s after %s", f.taskDefinition, appearTime)
+}
+
+// look returns the ARN of the deployment, or "" if ECS does not list it yet.
+func (f *follower) look(ctx context.Context, input ecs.ListServiceDeploymentsInput) (string, error) {
+	byRevision := map[string]string{}
+	for {
+		page, err := f.services.ListServiceDeployments(ctx, &input)
+		if err != nil {
+			return "", fmt.Errorf("list the deployments of service %s: %w", f.service.name, err)
+		}
+		for _, d := range page.ServiceDeployments {
+			byRevision[aws.ToString(d.TargetServiceRevisionArn)] = aws.ToString(d.ServiceDeploymentArn)
+		}
+		if input.NextToken = page.NextToken; input.NextToken == nil {
+			break
+		}
+	}
+	for batch := range slices.Chunk(slices.Sorted(maps.Keys(byRevision)), revisionBatch) {
+		out, err := f.services.DescribeServiceRevisions(ctx, &ecs.DescribeServiceRevisionsInput{ServiceRevisionArns: batch})
+		if err != nil {
+			return "", fmt.Errorf("read the revisions of service %s: %w", f.service.name, err)
+		}
+		for _, r := range out.ServiceRevisions {
+			if aws.ToString(r.TaskDefinition) == f.taskDefinition {
+				return byRevision[aws.ToString(r.ServiceRevisionArn)], nil
+			}
+		}
+	}
+	return "", nil
 }
 
 func (f *follower) describe(ctx context.Context, arn string) (types.ServiceDeployment, error) {

@@ -358,6 +358,24 @@ func TestReleaseStopsBeforeItChangesAnything(t *testing.T) {
 	}
 }
 
+// TestReleaseReadsListsToTheirEnd has more of everything than one answer of ECS holds, and more than one question may name.
+func TestReleaseReadsListsToTheirEnd(t *testing.T) {
+	f := newFakeAWS(t)
+	f.push(t, "dev", imageFor(t, "linux", "amd64"), commitTag)
+	service := f.ecs["dev"]
+	for range 101 {
+		service.runs("old", "sha256:"+strings.Repeat("0", 64))
+		service.stopped = append(service.stopped, types.Task{TaskDefinitionArn: aws.String(oldRevision("dev")), StoppedReason: aws.String("Scaling activity")})
+	}
+	service.stopped = append(service.stopped, types.Task{TaskDefinitionArn: aws.String(newRevision("dev")), StoppedReason: aws.String("the last one's reason")})
+	service.before = 21
+	service.progress = []types.ServiceDeployment{deployment(types.ServiceDeploymentStatusRollbackSuccessful, 0)}
+	code, stdout, stderr := f.infra("", "release", "--env", "dev", "--yes", commitTag)
+	if code != 1 || !strings.Contains(stdout, "on 101 tasks") || !strings.Contains(stderr, "a task stopped: the last one's reason") {
+		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+}
+
 func TestReleaseOfWhatRunsAlready(t *testing.T) {
 	tests := map[string]struct {
 		given   func(f *fakeECS, image v1.Image)
