@@ -54,8 +54,17 @@ type service struct {
 	cluster, name  string
 	container      string // the one behind the load balancer
 	taskDefinition string // ARN of the revision in use
-	deploying      bool   // a deployment is in progress
+	definition     *ecs.DescribeTaskDefinitionOutput
+	deploying      bool // a deployment is in progress
 	running        []running
+}
+
+// architecture is that of the task definition in use: https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RuntimePlatform.html
+func (s *service) architecture() types.CPUArchitecture {
+	if p := s.definition.TaskDefinition.RuntimePlatform; p != nil && p.CpuArchitecture != "" {
+		return p.CpuArchitecture
+	}
+	return types.CPUArchitectureX8664
 }
 
 // running is an image that tasks of a service run.
@@ -89,6 +98,12 @@ func (e *environment) service(ctx context.Context) (*service, error) {
 	}
 	s.container = aws.ToString(found.LoadBalancers[0].ContainerName)
 	s.taskDefinition = aws.ToString(found.TaskDefinition)
+	s.definition, err = e.services.DescribeTaskDefinition(ctx, &ecs.DescribeTaskDefinitionInput{
+		TaskDefinition: &s.taskDefinition, Include: []types.TaskDefinitionField{types.TaskDefinitionFieldTags},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("environment %s: read task definition %s: %w", e.Name, s.taskDefinition, err)
+	}
 	s.deploying = slices.ContainsFunc(found.Deployments, func(d types.Deployment) bool {
 		return d.RolloutState == types.DeploymentRolloutStateInProgress
 	})
@@ -152,13 +167,7 @@ func (e *environment) deploy(ctx context.Context, w world, out io.Writer, s *ser
 	if now.taskDefinition != s.taskDefinition {
 		return stop("environment %s: service %s was deployed meanwhile: it used %s, and now %s; run the command again", e.Name, s.name, s.taskDefinition, now.taskDefinition)
 	}
-	current, err := e.services.DescribeTaskDefinition(ctx, &ecs.DescribeTaskDefinitionInput{
-		TaskDefinition: &s.taskDefinition, Include: []types.TaskDefinitionField{types.TaskDefinitionFieldTags},
-	})
-	if err != nil {
-		return fmt.Errorf("environment %s: read task definition %s: %w", e.Name, s.taskDefinition, err)
-	}
-	revision, err := withImage(current, s.container, image)
+	revision, err := withImage(now.definition, s.container, image)
 	if err != nil {
 		return fmt.Errorf("environment %s: %w", e.Name, err)
 	}

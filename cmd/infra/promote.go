@@ -99,7 +99,7 @@ func promote(cmd *cobra.Command, w world, o promotion) error {
 	if image.Placeholder {
 		return stop("the image %s of %s is the placeholder that this project deploys until the application is released: release the application to %[2]s first", o.image, o.from)
 	}
-	if err := to.checkArchitecture(image, o.image); err != nil {
+	if err := to.checkArchitecture(s, image, o.image); err != nil {
 		return err
 	}
 	tags, err := from.tags(ctx, image.Digest.String())

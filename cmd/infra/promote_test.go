@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	"github.com/google/go-cmp/cmp"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
@@ -151,8 +152,8 @@ func TestPromoteStopsBeforeItChangesAnything(t *testing.T) {
 			code:  1, says: "the image live of dev is the placeholder that this project deploys until the application is released: release the application to dev first",
 		},
 		"if the target cannot run the image": {
-			given: func(t *testing.T, f *fakeAWS) { f.configure(t, "prod", "service: {architecture: ARM64}\n") },
-			code:  1, says: "does not run in prod, whose service.architecture is ARM64: it is for [linux/amd64], but not for linux/arm64",
+			given: func(_ *testing.T, f *fakeAWS) { f.ecs["prod"].runsOn(types.CPUArchitectureArm64) },
+			code:  1, says: "does not run in prod, whose tasks run on ARM64",
 		},
 		"if the target has another image of that commit": {
 			given: func(t *testing.T, f *fakeAWS) { f.push(t, "prod", imageFor(t, "linux", "amd64"), commitTag) },

@@ -9,10 +9,10 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/spf13/cobra"
 
-	"flask-on-fargate/config"
 	"flask-on-fargate/internal/registry"
 )
 
@@ -86,7 +86,7 @@ func release(cmd *cobra.Command, w world, e *environment, reference string, yes 
 	if err != nil {
 		return err
 	}
-	if err := e.checkArchitecture(image, reference); err != nil {
+	if err := e.checkArchitecture(s, image, reference); err != nil {
 		return err
 	}
 	tags, err := e.tags(ctx, image.Digest.String())
@@ -117,16 +117,19 @@ func release(cmd *cobra.Command, w world, e *environment, reference string, yes 
 func isCommit(reference string) bool { return strings.HasPrefix(reference, "sha-") }
 
 // imageArchitecture maps ECS's names of architectures to those of image platforms.
-var imageArchitecture = map[config.Architecture]string{config.X86_64: "amd64", config.ARM64: "arm64"}
+var imageArchitecture = map[types.CPUArchitecture]string{types.CPUArchitectureX8664: "amd64", types.CPUArchitectureArm64: "arm64"}
 
-// checkArchitecture stops an image that the environment's tasks cannot run: ECS would try three times, and roll back.
-func (e *environment) checkArchitecture(image *registry.Image, reference string) error {
-	want := imageArchitecture[e.Service.Architecture]
+// checkArchitecture stops an image that the service's tasks cannot run: ECS would try three times, and roll back. The task
+// definition in use decides, since its next revision keeps everything but the image. The configuration file may be ahead of it.
+func (e *environment) checkArchitecture(s *service, image *registry.Image, reference string) error {
+	want := imageArchitecture[s.architecture()]
 	if image.RunsOn(want) {
 		return nil
 	}
-	return stop("the image %s (%s) does not run in %s, whose service.architecture is %s: it is for [%s], but not for linux/%s; build it for linux/%[6]s",
-		reference, image.Digest, e.Name, e.Service.Architecture, platforms(image), want)
+	return stop("the image %s (%s) does not run in %s, whose tasks run on %s by the task definition in use, %s: it is for [%s], not for linux/%s.\n"+
+		"To change the architecture, push an image for both (docker buildx build --platform linux/amd64,linux/arm64), "+
+		"infra release it, change service.architecture in %s/%[3]s.yaml, and deploy the infrastructure",
+		reference, image.Digest, e.Name, s.architecture(), s.taskDefinition, platforms(image), want, configDir)
 }
 
 func platforms(image *registry.Image) string {

@@ -316,8 +316,8 @@ func TestReleaseStopsBeforeItChangesAnything(t *testing.T) {
 			args: []string{"release", "--yes", "--env", "dev", "sha256:" + strings.Repeat("0", 64)}, code: 1, says: "has no image sha256:000",
 		},
 		"if the tasks cannot run the image": {
-			given: func(t *testing.T, f *fakeAWS) { f.configure(t, "dev", "service: {architecture: ARM64}\n") },
-			code:  1, says: "does not run in dev, whose service.architecture is ARM64: it is for [linux/amd64], but not for linux/arm64; build it for linux/arm64",
+			given: func(_ *testing.T, f *fakeAWS) { f.ecs["dev"].runsOn(types.CPUArchitectureArm64) },
+			code:  1, says: "does not run in dev, whose tasks run on ARM64 by the task definition in use, " + oldRevision("dev") + ": it is for [linux/amd64], not for linux/arm64.",
 		},
 		"if the service was deployed during the question": {
 			given: func(_ *testing.T, f *fakeAWS) {
@@ -326,6 +326,7 @@ func TestReleaseStopsBeforeItChangesAnything(t *testing.T) {
 					if operation == "DescribeServices" {
 						if reads++; reads == 2 {
 							f.ecs["dev"].service.TaskDefinition = aws.String(oldRevision("dev") + "0")
+							f.ecs["dev"].current.TaskDefinition.TaskDefinitionArn = f.ecs["dev"].service.TaskDefinition
 						}
 					}
 				}
@@ -353,6 +354,48 @@ func TestReleaseStopsBeforeItChangesAnything(t *testing.T) {
 			}
 			if f.ecs["dev"].made != nil || len(f.ecs["dev"].updates) > 0 {
 				t.Error("something was changed")
+			}
+		})
+	}
+}
+
+// TestTheRunningTasksDecideWhichArchitectureFits, not the file, which may say what is deployed later.
+func TestTheRunningTasksDecideWhichArchitectureFits(t *testing.T) {
+	const x86, arm = types.CPUArchitectureX8664, types.CPUArchitectureArm64
+	for name, test := range map[string]struct {
+		file  types.CPUArchitecture
+		runs  types.CPUArchitecture // "" if the task definition does not say
+		image []string
+		stops string
+	}{
+		"the file says ARM64, and the image is still for x86": {file: arm, runs: x86, image: []string{"linux/amd64"}},
+		"the file says ARM64, and the image is for both":      {file: arm, runs: x86, image: []string{"linux/amd64", "linux/arm64"}},
+		"the file says ARM64, and the image is for ARM alone": {file: arm, runs: x86, image: []string{"linux/arm64"}, stops: "on X86_64"},
+		"the file says x86, and the image is for x86 alone":   {file: x86, runs: arm, image: []string{"linux/amd64"}, stops: "on ARM64"},
+		"a task definition without a platform runs on x86":    {file: x86, image: []string{"linux/arm64"}, stops: "on X86_64"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFakeAWS(t)
+			for _, env := range []string{"dev", "prod"} {
+				f.configure(t, env, "service: {architecture: "+string(test.file)+"}\n")
+				if test.runs != "" {
+					f.ecs[env].runsOn(test.runs)
+				}
+			}
+			f.push(t, "dev", indexOf(t, test.image...), commitTag)
+			for _, command := range [][]string{{"release", "--env", "dev", commitTag}, {"promote", "--from", "dev", "--to", "prod", "--image", commitTag}} {
+				code, _, stderr := f.infra("", append(command, "--yes")...)
+				if test.stops == "" {
+					if code != 0 {
+						t.Errorf("%s: exit code %d: %s", command[0], code, stderr)
+					}
+					continue
+				}
+				for _, part := range []string{test.stops, "To change the architecture", "docker buildx build --platform linux/amd64,linux/arm64", "infra release", "change service.architecture", "deploy"} {
+					if code != 1 || !strings.Contains(stderr, part) {
+						t.Errorf("%s: exit code %d, want 1; no %q in %s", command[0], code, part, stderr)
+					}
+				}
 			}
 		})
 	}
