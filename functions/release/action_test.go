@@ -142,6 +142,18 @@ func TestEachReasonIsSaidOnceAndTheLinkSurvives(t *testing.T) {
 	}
 }
 
+// TestReasonsAmongManyStoppedTasks has more than DescribeTasks takes at once. The fake lists two at a time.
+func TestReasonsAmongManyStoppedTasks(t *testing.T) {
+	w := releasedWorld(t)
+	w.push("sha-b")
+	r := w.startRun("sha-b")
+	for range 100 {
+		w.stopTask(w.deployments[1], "Scaling activity initiated by deployment ecs-svc/2", 143, "")
+	}
+	w.rollBack(w.release("sha-b"), breaker)
+	r.poll().wantFailure("Task failed ELB health checks in (target-group x), container app exited with 3")
+}
+
 func TestReasonsThatCannotBeReadDoNotHideTheFailure(t *testing.T) {
 	w := releasedWorld(t)
 	w.push("sha-b")

@@ -19,9 +19,10 @@ const (
 	// https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-deployment.html
 	history = 7 * 24 * time.Hour
 
-	// listPage and revisionPage are the most that ECS takes in one call.
+	// listPage, revisionPage and taskPage are the most that ECS takes in one call.
 	listPage     = 100
 	revisionPage = 20
+	taskPage     = 100
 
 	// maxReasons is how many different reasons of stopped tasks a failure names: tasks of one deployment mostly share one.
 	maxReasons = 3
@@ -201,20 +202,12 @@ func (h *handler) stopReasons(ctx context.Context, d types.ServiceDeployment) ([
 	if err != nil {
 		return nil, err
 	}
-	// 100 at most, which is also what DescribeTasks takes.
-	list, err := h.ecs.ListTasks(ctx, &ecs.ListTasksInput{Cluster: &h.cluster, ServiceName: &h.service, DesiredStatus: types.DesiredStatusStopped})
+	tasks, err := h.stoppedTasks(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("list the stopped tasks of service %s: %w", h.service, err)
-	}
-	if len(list.TaskArns) == 0 {
-		return nil, nil
-	}
-	out, err := h.ecs.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &h.cluster, Tasks: list.TaskArns})
-	if err != nil {
-		return nil, fmt.Errorf("read the stopped tasks of service %s: %w", h.service, err)
+		return nil, err
 	}
 	var lines []string
-	for _, task := range out.Tasks {
+	for _, task := range tasks {
 		// Those that the deployment replaced stopped too, as they should.
 		if aws.ToString(task.TaskDefinitionArn) != aws.ToString(revisions[target].TaskDefinition) {
 			continue
@@ -224,6 +217,27 @@ func (h *handler) stopReasons(ctx context.Context, d types.ServiceDeployment) ([
 		}
 	}
 	return lines, nil
+}
+
+func (h *handler) stoppedTasks(ctx context.Context) ([]types.Task, error) {
+	var arns []string
+	pages := ecs.NewListTasksPaginator(h.ecs, &ecs.ListTasksInput{Cluster: &h.cluster, ServiceName: &h.service, DesiredStatus: types.DesiredStatusStopped})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("list the stopped tasks of service %s: %w", h.service, err)
+		}
+		arns = append(arns, page.TaskArns...)
+	}
+	var tasks []types.Task
+	for batch := range slices.Chunk(arns, taskPage) {
+		out, err := h.ecs.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &h.cluster, Tasks: batch})
+		if err != nil {
+			return nil, fmt.Errorf("read the stopped tasks of service %s: %w", h.service, err)
+		}
+		tasks = append(tasks, out.Tasks...)
+	}
+	return tasks, nil
 }
 
 func stopReason(task types.Task) string {

@@ -543,9 +543,14 @@ func (w *world) ListTasks(_ context.Context, in *ecs.ListTasksInput, _ ...func(*
 	if in.DesiredStatus != types.DesiredStatusStopped || *in.ServiceName != "web" {
 		return nil, fmt.Errorf("unexpected ListTasks %+v", in)
 	}
+	from, _ := strconv.Atoi(aws.ToString(in.NextToken))
+	to := min(from+2, len(w.stopped))
 	out := &ecs.ListTasksOutput{}
-	for _, task := range w.stopped {
+	for _, task := range w.stopped[from:to] {
 		out.TaskArns = append(out.TaskArns, *task.TaskArn)
+	}
+	if to < len(w.stopped) {
+		out.NextToken = aws.String(strconv.Itoa(to))
 	}
 	return out, nil
 }
@@ -554,10 +559,16 @@ func (w *world) DescribeTasks(_ context.Context, in *ecs.DescribeTasksInput, _ .
 	if err := w.call("DescribeTasks"); err != nil {
 		return nil, err
 	}
-	if len(in.Tasks) == 0 {
-		return nil, errors.New("Tasks cannot be empty.")
+	if n := len(in.Tasks); n == 0 || n > 100 {
+		return nil, fmt.Errorf("%d tasks", n)
 	}
-	return &ecs.DescribeTasksOutput{Tasks: w.stopped}, nil
+	out := &ecs.DescribeTasksOutput{}
+	for _, task := range w.stopped {
+		if slices.Contains(in.Tasks, *task.TaskArn) {
+			out.Tasks = append(out.Tasks, task)
+		}
+	}
+	return out, nil
 }
 
 // ECR
