@@ -149,8 +149,12 @@ func templateQuestion(pairs []pair) ([]byte, error) {
 
 func templateAnswer(dir string, line []byte, pairs int) ([]templateDiff, error) {
 	var diffs []templateDiff
-	if err := json.Unmarshal(line, &diffs); err != nil || len(diffs) != pairs {
-		return nil, fmt.Errorf("compare templates by %s: it answered %d results for %d pairs (%v); run `make clean templatediff`", dir, len(diffs), pairs, err)
+	err := json.Unmarshal(line, &diffs)
+	if err == nil && len(diffs) != pairs {
+		err = fmt.Errorf("%d results for %d pairs", len(diffs), pairs)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("compare templates by %s: its answer: %w; run `make clean templatediff`", dir, err)
 	}
 	return diffs, nil
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"testing"
 )
 
 // templateDiffProcess is the program, started once for the tests of this process: it is the start that takes the time. It ends
@@ -50,4 +51,17 @@ func compare(_ context.Context, pairs []pair) ([]templateDiff, error) {
 		return nil, fmt.Errorf("the process of %s: %w", templateDiffDir, err)
 	}
 	return templateAnswer(templateDiffDir, line, len(pairs))
+}
+
+func TestAnAnswerThatDoesNotFit(t *testing.T) {
+	for name, test := range map[string]struct{ line, want string }{
+		"no JSON":                {"oops", "compare templates by dir: its answer: invalid character 'o' looking for beginning of value; run `make clean templatediff`"},
+		"an answer for one only": {"[{}]", "compare templates by dir: its answer: 1 results for 2 pairs; run `make clean templatediff`"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := templateAnswer("dir", []byte(test.line), 2); err == nil || err.Error() != test.want {
+				t.Errorf("got %v, want %s", err, test.want)
+			}
+		})
+	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -420,11 +421,17 @@ func TestAJobThatCannotBeUnderstoodFails(t *testing.T) {
 		arrange func(w *world, j map[string]any)
 		want    string
 	}{
-		"without artifact":  {func(_ *world, j map[string]any) { data(j)["inputArtifacts"] = []any{} }, "has 0 input artifacts, want the one of the build"},
-		"without location":  {func(_ *world, j map[string]any) { data(j)["inputArtifacts"] = []any{map[string]any{"name": "Image"}} }, `artifact "Image" has no location in S3`},
-		"with other data":   {func(_ *world, j map[string]any) { j["CodePipeline.job"].(map[string]any)["data"] = "x" }, "the job of CodePipeline cannot be read"},
-		"no zip":            {func(w *world, _ map[string]any) { w.artifacts["x"] = []byte("x") }, "zip: not a valid zip file"},
-		"another file":      {func(w *world, _ map[string]any) { w.artifacts["x"] = zipOf(w.t, map[string]string{"x": "[]"}) }, "imagedefinitions.json: file does not exist"},
+		"without artifact": {func(_ *world, j map[string]any) { data(j)["inputArtifacts"] = []any{} }, "has 0 input artifacts, want the one of the build"},
+		"without location": {func(_ *world, j map[string]any) { data(j)["inputArtifacts"] = []any{map[string]any{"name": "Image"}} }, `artifact "Image" has no location in S3`},
+		"with other data":  {func(_ *world, j map[string]any) { j["CodePipeline.job"].(map[string]any)["data"] = "x" }, "the job of CodePipeline cannot be read"},
+		"no zip":           {func(w *world, _ map[string]any) { w.artifacts["x"] = []byte("x") }, "zip: not a valid zip file"},
+		"another file":     {func(w *world, _ map[string]any) { w.artifacts["x"] = zipOf(w.t, map[string]string{"x": "[]"}) }, "imagedefinitions.json: file does not exist"},
+		"another compression": {func(w *world, _ map[string]any) {
+			// The method stands twice: at offset 8 of the file's header, and at offset 10 of its entry in the directory.
+			archive := zipOf(w.t, map[string]string{imageDefinitions: "[]"})
+			archive[8], archive[bytes.Index(archive, []byte("PK\x01\x02"))+10] = 93, 93 // Zstandard
+			w.artifacts["x"] = archive
+		}, "imagedefinitions.json: zip: unsupported compression algorithm;"},
 		"a huge artifact":   {func(w *world, _ map[string]any) { w.artifacts["x"] = make([]byte, maxArtifact+1) }, "it is larger than 16777216 bytes"},
 		"a huge file":       {file(strings.Repeat(" ", maxImageDefinitions+1)), "imagedefinitions.json: it is larger than 102400 bytes"},
 		"no JSON":           {file("x"), "imagedefinitions.json: invalid character"},

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 
 	"github.com/aws/aws-lambda-go/events"
@@ -88,8 +89,11 @@ func findImage(artifact []byte, container string) (string, error) {
 		return "", err
 	}
 	file, err := archive.Open(imageDefinitions)
+	if named := new(fs.PathError); errors.As(err, &named) {
+		err = named.Err
+	}
 	if err != nil {
-		return "", fmt.Errorf("%s: %w", imageDefinitions, errors.Unwrap(err))
+		return "", fmt.Errorf("%s: %w", imageDefinitions, err)
 	}
 	defer file.Close()
 	content, err := readAtMost(file, maxImageDefinitions)
