@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -75,8 +76,9 @@ func fetch(ctx context.Context, src source, dir string, log io.Writer) error {
 	return nil
 }
 
-// download copies an object of at most limit bytes to w, and returns its size.
-func download(ctx context.Context, src source, w io.Writer, limit int64) (int64, error) {
+// download copies an object of at most limit bytes to the beginning of w, and returns its size. The SDK retries a request
+// until it has the headers of an answer. A body that breaks off is downloaded again from its start.
+func download(ctx context.Context, src source, w io.WriterAt, limit int64) (int64, error) {
 	cfg, err := config.LoadDefaultConfig(ctx, config.WithRetryer(newRetryer))
 	if err != nil {
 		return 0, err
@@ -90,6 +92,28 @@ func download(ctx context.Context, src source, w io.Writer, limit int64) (int64,
 		// An object that was stored without a checksum is no news, and a failure is told in one line.
 		o.DisableLogOutputChecksumValidationSkipped = true
 	})
+	backoff := retry.NewExponentialJitterBackoff(maxBackoff)
+	for attempt := 1; ; attempt++ {
+		size, err := downloadOnce(ctx, client, src, w, limit)
+		if !errors.Is(err, errBroken) {
+			return size, err
+		}
+		if attempt == maxAttempts {
+			return 0, fmt.Errorf("%w in each of %d attempts", err, attempt)
+		}
+		delay, _ := backoff.BackoffDelay(attempt, err) // at once if there is no randomness
+		select {
+		case <-ctx.Done():
+			return 0, fmt.Errorf("%w, after %d attempts: %w", err, attempt, ctx.Err())
+		case <-time.After(delay):
+		}
+	}
+}
+
+// errBroken is the error of a body that ended too early.
+var errBroken = errors.New("the download broke off")
+
+func downloadOnce(ctx context.Context, client *s3.Client, src source, w io.WriterAt, limit int64) (int64, error) {
 	object, err := client.GetObject(ctx, &s3.GetObjectInput{Bucket: &src.bucket, Key: &src.key})
 	if err != nil {
 		return 0, fmt.Errorf("%w; the task role needs s3:GetObject on this object (S3 answers 403 for a missing one too)", err)
@@ -99,15 +123,21 @@ func download(ctx context.Context, src source, w io.Writer, limit int64) (int64,
 	if aws.ToInt64(object.ContentLength) > limit {
 		return 0, tooLarge
 	}
-	size, err := io.Copy(w, io.LimitReader(object.Body, limit+1))
-	if err != nil {
+	size, err := io.Copy(io.NewOffsetWriter(w, 0), io.LimitReader(object.Body, limit+1))
+	if onDisk := new(fs.PathError); errors.As(err, &onDisk) {
 		return 0, err
+	}
+	if err != nil {
+		return 0, fmt.Errorf("%w after %d bytes (%w)", errBroken, size, err)
 	}
 	if size > limit {
 		return 0, tooLarge
 	}
 	return size, nil
 }
+
+// maxAttempts is how often a request is made, and a download begun.
+const maxAttempts = 8
 
 // maxBackoff bounds the wait between two attempts; tests shorten it.
 var maxBackoff = 20 * time.Second
@@ -116,7 +146,7 @@ var maxBackoff = 20 * time.Second
 // for some seconds (https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html#troubleshoot_general_eventual-consistency).
 func newRetryer() aws.Retryer {
 	return retry.NewStandard(func(o *retry.StandardOptions) {
-		o.MaxAttempts = 8
+		o.MaxAttempts = maxAttempts
 		o.MaxBackoff = maxBackoff
 		o.Retryables = append(o.Retryables, retry.RetryableErrorCode{Codes: map[string]struct{}{"AccessDenied": {}}})
 	})
