@@ -5,15 +5,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
+	"github.com/aws/aws-lambda-go/events"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/service/codepipeline"
 	cptypes "github.com/aws/aws-sdk-go-v2/service/codepipeline/types"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
 
 const deployments = "https://eu-central-1.console.aws.amazon.com/ecs/v2/clusters/demo-dev/services/web/deployments?region=eu-central-1"
@@ -369,6 +373,29 @@ func TestThrottlingThatOutlastsTheRetriesIsLookedAtAgain(t *testing.T) {
 			w.wantLive("sha-b")
 		})
 	}
+}
+
+// TestAnArtifactThatBreaksOffIsReadAgain has an error that no retry of the SDK covers: the headers have arrived.
+func TestAnArtifactThatBreaksOffIsReadAgain(t *testing.T) {
+	w := releasedWorld(t)
+	w.push("sha-b")
+	r := w.startRun("sha-b")
+	d := w.release("sha-b")
+	whole := w.handler.artifacts
+	w.handler.artifacts = func(events.CodePipelineArtifactCredentials) objectReader { return brokenOff{} }
+	r.poll().wantProgress()
+	wantParts(t, w.log.String(), "looked in vain", "the download broke off: unexpected EOF")
+	w.handler.artifacts = whole
+	r.poll().wantProgress("deployment-2")
+	w.complete(d)
+	r.poll().wantSuccess()
+}
+
+// brokenOff is an S3 whose objects end too early.
+type brokenOff struct{}
+
+func (brokenOff) GetObject(context.Context, *s3.GetObjectInput, ...func(*s3.Options)) (*s3.GetObjectOutput, error) {
+	return &s3.GetObjectOutput{Body: io.NopCloser(io.MultiReader(strings.NewReader("PK"), iotest.ErrReader(io.ErrUnexpectedEOF)))}, nil
 }
 
 func TestThrottlingWithoutEndIsBounded(t *testing.T) {

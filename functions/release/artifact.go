@@ -70,8 +70,15 @@ func download(ctx context.Context, client objectReader, location events.CodePipe
 		return nil, err
 	}
 	defer out.Body.Close()
-	return readAtMost(out.Body, maxArtifact)
+	content, err := readAtMost(out.Body, maxArtifact)
+	if err != nil && len(content) <= maxArtifact {
+		err = fmt.Errorf("%w: %w", errBroken, err)
+	}
+	return content, err
 }
+
+// errBroken is the error of a body that ended too early. The SDK retries a request only until it has the headers.
+var errBroken = errors.New("the download broke off")
 
 func readAtMost(r io.Reader, limit int64) ([]byte, error) {
 	content, err := io.ReadAll(io.LimitReader(r, limit+1))

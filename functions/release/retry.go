@@ -22,9 +22,9 @@ func newRetryer() aws.Retryer {
 	})
 }
 
-// transient says that an error outlasted its retries but tells nothing about the deployment or the image: the next
+// transient says that an error outlasted its retries, or has none, but tells nothing about the deployment or the image: the next
 // look may succeed.
 func transient(err error) bool {
 	var spent *retry.MaxAttemptsError
-	return errors.As(err, &spent) || errors.Is(err, context.DeadlineExceeded)
+	return errors.As(err, &spent) || errors.Is(err, errBroken) || errors.Is(err, context.DeadlineExceeded)
 }
