@@ -28,6 +28,11 @@ const (
 
 	// clockSkew is how much later than a deployment's end its announcement may be dated.
 	clockSkew = time.Minute
+
+	// lastTry is how old an event is at least when Lambda calls with it for the third and last time: one minute after the
+	// first failure and two after the second, less a margin for clocks that differ.
+	// https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
+	lastTry = 3*time.Minute - 15*time.Second
 )
 
 type jobReporter interface {
@@ -56,7 +61,7 @@ type handler struct {
 // handle is the Lambda handler. An error makes Lambda call it again, one and two minutes later, which is harmless. A job's
 // failure is no error: it is the job's result.
 func (h *handler) handle(ctx context.Context, raw json.RawMessage) error {
-	log := h.log
+	log, called := h.log, h.now()
 	if lc, ok := lambdacontext.FromContext(ctx); ok {
 		log = log.With("requestId", lc.AwsRequestID)
 	}
@@ -77,6 +82,9 @@ func (h *handler) handle(ctx context.Context, raw json.RawMessage) error {
 	}
 	if err != nil {
 		log.ErrorContext(ctx, "failed", "error", err.Error())
+		if e.deployment != nil && called.Sub(e.deployment.time) >= lastTry {
+			h.announce(ctx, log, fmt.Sprintf("The tag %s was not moved: %s", live, h.service), h.notMovedMessage(err))
+		}
 	}
 	return err
 }
@@ -177,6 +185,22 @@ func (h *handler) failureMessage(failure error) string {
 	}
 	link := " " + h.deploymentsURL()
 	return cut(oneLine(failure.Error()), max(maxMessage-len(link), maxDetail)) + link
+}
+
+// notMovedMessage says what to do after the last try. The call in it has an event without a time, so that the function does not
+// wait for a deployment that ended then.
+func (h *handler) notMovedMessage(failure error) string {
+	_, cluster := h.clusterParts()
+	return fmt.Sprintf("The tag %[1]s of repository %[2]s could not follow the last completed deployment of service %[3]s: %[4]s\n\n"+
+		"%[1]s may still name the image before. Then the next deploy of the infrastructure would bring that image back.\n\n"+
+		"Correct the cause. Then call the function again, which changes nothing but %[1]s:\n"+
+		"aws lambda invoke --function-name %[5]s --cli-binary-format raw-in-base64-out --payload '"+
+		`{"source":"aws.ecs","detail-type":%[6]q,"resources":[%[7]q],"detail":{"eventName":%[8]q}}`+"' /dev/stdout\n\n"+
+		"Or start a deployment of the image that the service's task definition names. %[1]s follows it:\n"+
+		"aws ecs update-service --force-new-deployment --cluster %[9]s --service %[3]s\n\n"+
+		"Deployments: %[10]s",
+		live, h.repository, h.service, cut(oneLine(failure.Error()), maxMessage),
+		lambdacontext.FunctionName, deploymentChange, h.serviceARN(), deploymentFailed, cluster, h.deploymentsURL())
 }
 
 // announceEnd says that an execution of the pipeline has failed, and that the stage in which it was is free again.

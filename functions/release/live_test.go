@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -382,6 +383,104 @@ func TestLiveCannotFollow(t *testing.T) {
 			}
 		})
 	}
+}
+
+// failingMove has a completed deployment whose image live cannot follow, and the event that told of it.
+func failingMove(t *testing.T) (*world, json.RawMessage) {
+	t.Helper()
+	w := releasedWorld(t)
+	w.push("sha-b")
+	w.complete(w.release("sha-b"))
+	w.fault = func(call string) error {
+		if call == "PutImage" {
+			return errors.New("AccessDeniedException: not authorized to perform: ecr:PutImage")
+		}
+		return nil
+	}
+	return w, w.announced[0]
+}
+
+// TestAMoveThatFailed is called as Lambda does: with the same event a minute after the first failure, and two after the second.
+func TestAMoveThatFailed(t *testing.T) {
+	t.Run("is announced with the last try", func(t *testing.T) {
+		w, event := failingMove(t)
+		for i, pause := range []time.Duration{0, time.Minute, 2 * time.Minute} {
+			w.clock = w.clock.Add(pause)
+			wantError(t, w.handler.handle(t.Context(), event), "ecr:PutImage")
+			if want := i / 2; len(w.published) != want {
+				t.Fatalf("after try %d: announced %d times, want %d", i+1, len(w.published), want)
+			}
+		}
+		if got := *w.published[0].Subject; got != "The tag live was not moved: web" {
+			t.Errorf("the subject is %q", got)
+		}
+		wantParts(t, *w.published[0].Message, "deployment-2", "ecr:PutImage", "live may still name the image before", "the next deploy of the infrastructure",
+			"Correct the cause", "aws ecs update-service --force-new-deployment --cluster demo-dev --service web", deployments)
+	})
+	t.Run("is not announced if the second try succeeds", func(t *testing.T) {
+		w, event := failingMove(t)
+		wantError(t, w.handler.handle(t.Context(), event), "ecr:PutImage")
+		w.clock, w.fault = w.clock.Add(time.Minute), nil
+		if err := w.handler.handle(t.Context(), event); err != nil || len(w.published) > 0 {
+			t.Errorf("%v, announced %d times", err, len(w.published))
+		}
+		w.wantLive("sha-b")
+	})
+	t.Run("is announced if the event is late", func(t *testing.T) {
+		w, event := failingMove(t)
+		w.clock = w.clock.Add(time.Hour)
+		wantError(t, w.handler.handle(t.Context(), event), "ecr:PutImage")
+		if len(w.published) != 1 {
+			t.Errorf("announced %d times", len(w.published))
+		}
+	})
+	t.Run("by a panic is announced", func(t *testing.T) {
+		w, event := failingMove(t)
+		w.clock = w.clock.Add(3 * time.Minute)
+		w.fault = func(call string) error {
+			if call == "BatchGetImage" {
+				panic("index out of range")
+			}
+			return nil
+		}
+		wantError(t, w.handler.handle(t.Context(), event), "panic")
+		if len(w.published) != 1 {
+			t.Fatalf("announced %d times", len(w.published))
+		}
+		wantParts(t, *w.published[0].Message, "panic in the release function: index out of range", "live may still name")
+	})
+	t.Run("is only logged without a topic", func(t *testing.T) {
+		w, event := failingMove(t)
+		w.handler.topic, w.clock = "", w.clock.Add(3*time.Minute)
+		wantError(t, w.handler.handle(t.Context(), event), "ecr:PutImage")
+		if w.count("Publish") > 0 {
+			t.Error("published")
+		}
+		wantParts(t, w.log.String(), `"msg":"failed"`, `"msg":"nothing announced"`)
+	})
+	t.Run("and cannot be announced is an error of its own", func(t *testing.T) {
+		w, event := failingMove(t)
+		w.clock, w.fault = w.clock.Add(3*time.Minute), func(call string) error { return errors.New("no network for " + call) }
+		wantError(t, w.handler.handle(t.Context(), event), "no network for ListServiceDeployments")
+		wantParts(t, w.log.String(), `"msg":"not announced"`, "no network for Publish")
+	})
+}
+
+// TestTheAnnouncedCallMovesLive gives the function the very event that the message says.
+func TestTheAnnouncedCallMovesLive(t *testing.T) {
+	w, event := failingMove(t)
+	w.clock = w.clock.Add(3 * time.Minute)
+	wantError(t, w.handler.handle(t.Context(), event), "ecr:PutImage")
+	if len(w.published) != 1 {
+		t.Fatal("not announced")
+	}
+	_, payload, _ := strings.Cut(*w.published[0].Message, " --payload '")
+	payload, _, _ = strings.Cut(payload, "' ")
+	w.fault = nil
+	if err := w.handler.handle(t.Context(), json.RawMessage(payload)); err != nil {
+		t.Fatalf("%s: %v", payload, err)
+	}
+	w.wantLive("sha-b")
 }
 
 const ecrMediaType = "application/vnd.oci.image.index.v1+json"
