@@ -18,8 +18,11 @@ import (
 const (
 	// slack is how long before the first call of a job its deployment may have been created. The actions of a stage are
 	// started together, but each by itself: the deploy action may have updated the service while this function was still
-	// being loaded. Besides, ECS has another clock. An earlier deployment of the same image is not taken for this run's: a
-	// stage runs one execution at a time, and to place a task and to pass its health checks takes longer than this.
+	// being loaded. Besides, ECS has another clock.
+	//
+	// So a deployment of the same image that had ended by the first call, or was being undone, may be the run's own or that of
+	// the run before: with a tag such as latest, or if a stage is retried, nothing but time tells them apart. It counts only if
+	// no newer one appears for as long after the first call.
 	slack = time.Minute
 
 	// maxDelay is how much later than that a job's first call may come, if Lambda was throttled, and still find a deployment
@@ -41,6 +44,7 @@ type progress struct {
 	Began time.Time `json:"began"`           // the first call
 	Since time.Time `json:"since"`           // an earlier deployment is not this run's
 	Image string    `json:"image,omitempty"` // the one that the run deploys, once it is known
+	Seen  bool      `json:"seen,omitempty"`  // its deployment was in progress
 }
 
 // outcome is that of one look at a deployment that has not failed.
@@ -105,10 +109,17 @@ func (h *handler) look(ctx context.Context, log *slog.Logger, job *events.CodePi
 		}
 		return outcome{summary: "waiting for the deployment of " + p.Image}, nil
 	}
-	if created := aws.ToTime(d.CreatedAt); created.Before(p.Since) {
-		p.Since = created
+	created := aws.ToTime(d.CreatedAt)
+	if d.Status == types.ServiceDeploymentStatusPending || d.Status == types.ServiceDeploymentStatusInProgress {
+		p.Seen = true
+		if created.Before(p.Since) {
+			p.Since = created
+		}
 	}
 	log.InfoContext(ctx, "deployment", "deployment", aws.ToString(d.ServiceDeploymentArn), "image", p.Image, "status", string(d.Status))
+	if !p.Seen && created.Before(p.Began) && h.now().Sub(p.Began) <= slack {
+		return outcome{summary: fmt.Sprintf("waiting for the deployment of %s: %s may be another run's", p.Image, lastPart(aws.ToString(d.ServiceDeploymentArn)))}, nil
+	}
 	result = outcome{id: aws.ToString(d.ServiceDeploymentArn)}
 	what := fmt.Sprintf("deployment %s of %s", lastPart(result.id), p.Image)
 	switch d.Status {

@@ -19,8 +19,8 @@ func TestAnInfrastructureDeployNeverChangesTheImage(t *testing.T) {
 	w := newWorld(t)
 	release := func(tag string) {
 		w.push(tag)
-		r := w.startRun(tag)
-		w.complete(w.release(tag))
+		r, d := w.begin(tag)
+		w.complete(d)
 		w.deliver()
 		if r.poll(); !r.ended() || r.failure != "" {
 			t.Errorf("the release of %s did not succeed: %+v", tag, r.result)
@@ -34,8 +34,7 @@ func TestAnInfrastructureDeployNeverChangesTheImage(t *testing.T) {
 	}
 	failedRelease := func(tag string) {
 		w.push(tag)
-		r := w.startRun(tag)
-		d := w.release(tag)
+		r, d := w.begin(tag)
 		w.rollBack(d, breaker)
 		if r.poll(); !strings.Contains(r.failure, breaker) {
 			t.Errorf("the failed release of %s did not fail its action: %+v", tag, r.result)
@@ -143,6 +142,114 @@ func TestTwoReleasesRaceAnInfrastructureDeploy(t *testing.T) {
 				w.wantLive(want)
 			})
 		}
+	}
+}
+
+// buildLatest pushes an image without an index as latest, which is its only name, and returns its digest.
+func (w *world) buildLatest(content string) string {
+	digest := w.pushSingle(content, "latest")
+	delete(w.tags, content)
+	return digest
+}
+
+// TestRunsThatAllDeployLatest has a buildspec that writes …:latest into each imagedefinitions.json: nothing but time tells the
+// deployments of two runs apart. The first run deploys a, and the second b.
+func TestRunsThatAllDeployLatest(t *testing.T) {
+	live := func(t *testing.T, w *world, digest string) {
+		t.Helper()
+		if err := w.liveRuns(); err != nil || w.tags["live"] != digest {
+			t.Errorf("live is %s, want %s: %v", w.tags["live"], digest, err)
+		}
+	}
+	release := func(w *world) *run { // a whole run that succeeds
+		r, d := w.begin("latest")
+		w.complete(d)
+		w.deliver()
+		r.poll().wantSuccess(lastPart(d.arn))
+		return r
+	}
+	// justEnded has the first run's deployment, which ended a moment ago, or is about to, and the second run's image. Nothing of
+	// the second run has happened but that its stage began.
+	justEnded := func(t *testing.T, end func(*world, *deployment)) (w *world, a, b string, second *run) {
+		w = newWorld(t)
+		a = w.buildLatest("a")
+		end(w, w.release("latest"))
+		b = w.buildLatest("b")
+		return w, a, b, w.startRun("latest")
+	}
+	ends := map[string]func(*world, *deployment){
+		"completed":   func(w *world, d *deployment) { w.complete(d) },
+		"rolled back": func(w *world, d *deployment) { w.rollBack(d, breaker); w.rolledBack(d) },
+		"stopped":     func(w *world, d *deployment) { d.status, d.finished = types.ServiceDeploymentStatusStopped, w.clock },
+		// The deploy action has given up after its time-out, and so the stage is free.
+		"still rolling back": func(w *world, d *deployment) {
+			w.rollBack(d, breaker)
+			w.clock = w.clock.Add(w.handler.deployTimeout)
+		},
+	}
+
+	t.Run("live follows each", func(t *testing.T) {
+		w := newWorld(t)
+		a := w.buildLatest("a")
+		release(w)
+		live(t, w, a)
+		b := w.buildLatest("b")
+		release(w)
+		live(t, w, b)
+	})
+	t.Run("live follows the first although the second is built", func(t *testing.T) {
+		w := newWorld(t)
+		a := w.buildLatest("a")
+		d := w.release("latest")
+		w.buildLatest("b")
+		w.complete(d)
+		w.deliver()
+		live(t, w, a)
+		w.complete(w.infrastructure())
+		w.deliver()
+		live(t, w, a)
+	})
+	t.Run("the second is rolled back", func(t *testing.T) {
+		w := newWorld(t)
+		a := w.buildLatest("a")
+		first := release(w)
+		w.buildLatest("b")
+		second, d := w.begin("latest")
+		w.rollBack(d, breaker)
+		second.poll().wantFailure(lastPart(d.arn), "is rolled back: "+breaker)
+		w.rolledBack(d)
+		w.deliver()
+		live(t, w, a)
+		if first.failure != "" || first.id != w.deployments[1].arn {
+			t.Errorf("the first run: %+v", first.result)
+		}
+		w.complete(w.infrastructure())
+		w.deliver()
+		live(t, w, a)
+	})
+	for how, end := range ends {
+		t.Run("the first has "+how+" right before/the second succeeds", func(t *testing.T) {
+			w, _, b, second := justEnded(t, end)
+			second.poll().wantProgress("waiting for the deployment of "+second.image, "deployment-1 may be another run's")
+			d := w.release("latest")
+			second.poll().wantProgress("deployment-2")
+			w.complete(d)
+			w.deliver()
+			second.poll().wantSuccess("deployment-2")
+			live(t, w, b)
+		})
+		t.Run("the first has "+how+" right before/the second is rolled back before the next call", func(t *testing.T) {
+			w, a, _, second := justEnded(t, end)
+			second.poll().wantProgress("waiting for the deployment of " + second.image)
+			d := w.release("latest")
+			w.rollBack(d, breaker)
+			second.poll().wantFailure("deployment-2", "is rolled back: "+breaker)
+			w.rolledBack(d)
+			w.deliver()
+			if how == "completed" {
+				live(t, w, a)
+			}
+		})
 	}
 }
 
