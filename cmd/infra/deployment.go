@@ -241,7 +241,7 @@ func (f *follower) follow(ctx context.Context, updated *types.Service) error {
 	if err != nil {
 		return f.unsure(err)
 	}
-	for f.now().Sub(f.start) < deploymentTime {
+	for {
 		d, err := f.describe(ctx, arn)
 		if err != nil {
 			return f.unsure(err)
@@ -266,11 +266,13 @@ func (f *follower) follow(ctx context.Context, updated *types.Service) error {
 		default:
 			f.say(progress(d))
 		}
+		if f.now().Sub(f.start) >= deploymentTime {
+			return f.unsure(fmt.Errorf("the deployment %s has not ended after %s", arn, deploymentTime))
+		}
 		if err := f.wait(ctx, pollInterval); err != nil {
 			return f.unsure(err)
 		}
 	}
-	return f.unsure(fmt.Errorf("the deployment %s has not ended after %s", arn, deploymentTime))
 }
 
 // find waits for the deployment to appear, and returns its ARN.
@@ -280,16 +282,18 @@ func (f *follower) find(ctx context.Context, updated *types.Service) (string, er
 		// By ECS's own clock, with room for two parts of it that differ.
 		input.CreatedAt = &types.CreatedAt{After: aws.Time(updated.Deployments[0].CreatedAt.Add(-time.Minute))}
 	}
-	for f.now().Sub(f.start) < appearTime {
+	for {
 		if arn, err := f.look(ctx, *input); err != nil || arn != "" {
 			return arn, err
+		}
+		if f.now().Sub(f.start) >= appearTime {
+			return "", fmt.Errorf("ECS shows no deployment of %s after %s", f.taskDefinition, appearTime)
 		}
 		f.say("waiting for ECS to begin")
 		if err := f.wait(ctx, pollInterval); err != nil {
 			return "", err
 		}
 	}
-	return "", fmt.Errorf("ECS shows no deployment of %s after %s", f.taskDefinition, appearTime)
 }
 
 // look returns the ARN of the deployment, or "" if ECS does not list it yet.

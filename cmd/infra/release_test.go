@@ -419,6 +419,26 @@ func TestReleaseReadsListsToTheirEnd(t *testing.T) {
 	}
 }
 
+// TestReleaseLooksOnceMoreAtItsTimeOuts has a deployment that appears, and one that ends, right then.
+func TestReleaseLooksOnceMoreAtItsTimeOuts(t *testing.T) {
+	for name, given := range map[string]func(*fakeECS){
+		"until it appears": func(f *fakeECS) { f.late = int(appearTime / pollInterval) },
+		"until it ends": func(f *fakeECS) {
+			running := deployment(types.ServiceDeploymentStatusInProgress, 1)
+			f.progress = append(slices.Repeat([]types.ServiceDeployment{running}, int(deploymentTime/pollInterval)), deployment(types.ServiceDeploymentStatusSuccessful, 2))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFakeAWS(t)
+			f.push(t, "dev", imageFor(t, "linux", "amd64"), commitTag)
+			given(f.ecs["dev"])
+			if code, stdout, stderr := f.infra("", "release", "--env", "dev", "--yes", commitTag); code != 0 {
+				t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+			}
+		})
+	}
+}
+
 func TestReleaseOfWhatRunsAlready(t *testing.T) {
 	tests := map[string]struct {
 		given   func(f *fakeECS, image v1.Image)
