@@ -202,7 +202,7 @@ func stated(image v1.Image, os, arch string) mutate.IndexAddendum {
 
 func TestAnEmptyRepositoryGetsSeedAndLive(t *testing.T) {
 	f := newFakeECR(t)
-	id, data, err := f.handler(t, "v1").handle(t.Context(), createEvent("ContainerPort", "8080"))
+	id, data, err := f.handler(t, "v1").handle(t.Context(), createEvent("ContainerPort", "8080", "HealthyStatus", "302"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -245,7 +245,7 @@ func TestAnEmptyRepositoryGetsSeedAndLive(t *testing.T) {
 		}
 		got, _ := json.Marshal(config.Config)
 		version := fmt.Sprintf("%x", sha256.Sum256([]byte("v1 for amd64v1 for arm64")))
-		wantConfig := `{"Cmd":["serve"],"Entrypoint":["/seed","-port=8080","-status=200","--"],` +
+		wantConfig := `{"Cmd":["serve"],"Entrypoint":["/seed","-port=8080","-status=302","--"],` +
 			`"Labels":{"flask-on-fargate.seed.version":"` + version + `"},` +
 			`"ExposedPorts":{"8080/tcp":{}}}`
 		if string(got) != wantConfig || config.Platform().String() != want {
