@@ -12,6 +12,15 @@ const requiredKeys = "project: flask-app\nregion: us-east-1\ndatabase:\n  name: 
 // refusal is a file and the exact message that it gets.
 type refusal struct{ name, yaml, want string }
 
+// keysAt are the keys at the top level of a file, or in a section, as a message lists them.
+func keysAt(section ...string) string {
+	at := environmentSchema()
+	for _, name := range section {
+		at = property(at, name)
+	}
+	return strings.Join(keysOf(at), ", ")
+}
+
 func testRefusals(t *testing.T, tests []refusal) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -118,6 +127,14 @@ func TestParseReportsStructure(t *testing.T) {
 				"    Did you mean multiAz?",
 		},
 		{
+			name: "key that stood in service before",
+			yaml: requiredKeys + "service: {architecture: ARM64, logRetentionDays: 7}\n",
+			want: "config/dev.yaml:6:11: service.architecture: unknown key\n" +
+				"    It belongs to the top level of the file: write `architecture:` at the beginning of a line.\n" +
+				"config/dev.yaml:6:32: service.logRetentionDays: unknown key\n" +
+				"    It belongs to the top level of the file: write `logRetentionDays:` at the beginning of a line.",
+		},
+		{
 			name: "unknown key that belongs elsewhere",
 			yaml: requiredKeys + "  cpu: 512\n",
 			want: "config/dev.yaml:6:3: database.cpu: unknown key\n" +
@@ -133,7 +150,7 @@ func TestParseReportsStructure(t *testing.T) {
 			name: "unknown section near nothing",
 			yaml: requiredKeys + "quota: {branch: main}\n",
 			want: "config/dev.yaml:6:1: quota: unknown key\n" +
-				"    Known in the file: account, bootstrapKmsKeyArn, database, guard, network, notificationKeyArn, notificationTopicArn, pipeline, project, region, retain, service, tags.",
+				"    Known in the file: " + keysAt() + ".",
 		},
 		{
 			name: "duplicate key",
@@ -169,19 +186,19 @@ func TestParseReportsStructure(t *testing.T) {
 			name: "section without keys",
 			yaml: requiredKeys + "service:\n",
 			want: "config/dev.yaml:6:9: service: no value is given\n" +
-				"    Give it keys (architecture, command, containerPort, cpu, desiredCount, environment, healthCheckCodes, healthCheckGraceSeconds, healthCheckPath, logRetentionDays, memory, secrets, taskPolicyArns), or remove the line.",
+				"    Give it keys (" + keysAt("service") + "), or remove the line.",
 		},
 		{
 			name: "section of another type",
 			yaml: requiredKeys + "service: 5\n",
 			want: "config/dev.yaml:6:10: service: the value is a number, not a mapping of keys to values\n" +
-				"    Give it keys (architecture, command, containerPort, cpu, desiredCount, environment, healthCheckCodes, healthCheckGraceSeconds, healthCheckPath, logRetentionDays, memory, secrets, taskPolicyArns), or remove the line.",
+				"    Give it keys (" + keysAt("service") + "), or remove the line.",
 		},
 		{
 			name: "list for a section",
 			yaml: requiredKeys + "service: [cpu]\n",
 			want: "config/dev.yaml:6:10: service: the value is a list, not a mapping of keys to values\n" +
-				"    Give it keys (architecture, command, containerPort, cpu, desiredCount, environment, healthCheckCodes, healthCheckGraceSeconds, healthCheckPath, logRetentionDays, memory, secrets, taskPolicyArns), or remove the line.",
+				"    Give it keys (" + keysAt("service") + "), or remove the line.",
 		},
 		{
 			name: "text for a list",
@@ -816,8 +833,8 @@ func TestParseReportsValues(t *testing.T) {
 		},
 		{
 			name: "architecture in Docker's word",
-			yaml: requiredKeys + "service: {architecture: arm64}\n",
-			want: "config/dev.yaml:6:25: service.architecture: \"arm64\" is not allowed\n" +
+			yaml: requiredKeys + "architecture: arm64\n",
+			want: "config/dev.yaml:6:15: architecture: \"arm64\" is not allowed\n" +
 				"    Allowed: X86_64 or ARM64.",
 		},
 		{
@@ -894,8 +911,8 @@ func TestParseReportsValues(t *testing.T) {
 		},
 		{
 			name: "log retention that CloudWatch Logs does not know",
-			yaml: requiredKeys + "service: {logRetentionDays: 10}\n",
-			want: "config/dev.yaml:6:29: service.logRetentionDays: 10 is not allowed\n" +
+			yaml: requiredKeys + "logRetentionDays: 10\n",
+			want: "config/dev.yaml:6:19: logRetentionDays: 10 is not allowed\n" +
 				"    Allowed: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288 or 3653: CloudWatch Logs knows no other.",
 		},
 		{

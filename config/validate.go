@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"flask-on-fargate/internal/appenv"
 )
 
 // The schema states what one value may be. The rules here are those that a schema cannot state: between keys, and about the
@@ -370,14 +372,11 @@ func (s Service) validateHealthCheckCodes(r *report) {
 
 var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
-// setByStacks are the variables of the contract with the application, which the configuration cannot set.
-var setByStacks = []string{"APP_ROLE", "DATABASE_HOST", "DATABASE_DB_NAME", "PHOTOS_BUCKET", "DATABASE_USER", "DATABASE_PASSWORD", "FLASK_SECRET"}
-
 // fixedVariables are the variables of the contract whose value is known here. A file may repeat the value.
 func (s Service) fixedVariables() map[string]fixedVariable {
 	return map[string]fixedVariable{
-		"PORT":          {strconv.Itoa(s.ContainerPort), "the port that the load balancer connects to is service.containerPort", "Set service.containerPort"},
-		"DATABASE_PORT": {"3306", "the database listens on that port alone", "The port cannot be chosen"},
+		appenv.Port:         {strconv.Itoa(s.ContainerPort), "the port that the load balancer connects to is service.containerPort", "Set service.containerPort"},
+		appenv.DatabasePort: {strconv.Itoa(appenv.MySQLPort), "the database listens on that port alone", "The port cannot be chosen"},
 	}
 }
 
@@ -392,7 +391,7 @@ func validateName(r *report, key, name string) {
 	switch {
 	case !variableName.MatchString(name):
 		r.keyFault(key, fmt.Sprintf("%q cannot name an environment variable", name), "Allowed: letters, digits and underscores, the first no digit.")
-	case slices.Contains(setByStacks, name):
+	case slices.Contains(appenv.Reserved, name):
 		r.keyFault(key, "the stacks set this variable themselves", "Remove it; other names are free.")
 	case slices.Contains(setByECS, name) || strings.HasPrefix(name, "ECS_"):
 		r.keyFault(key, "ECS sets this variable itself", "Remove it; other names are free.")

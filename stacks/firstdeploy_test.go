@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"flask-on-fargate/config"
+	"flask-on-fargate/internal/platform"
 )
 
 // What a first deploy relies on: the seeded repository, and the schema gate between the database and the service.
@@ -25,7 +26,7 @@ func TestTheRepositoryIsSeededBeforeTheDatabaseIsCreated(t *testing.T) {
 		want(t, seed, map[string]any{"Ref": env.one(t, "AWS::ECR::Repository").ID}, "RepositoryName")
 		want(t, seed, strconv.Itoa(cfg.Service.ContainerPort), "ContainerPort")
 		want(t, seed, "200", "HealthyStatus")
-		want(t, seed, string(cfg.Service.Architecture), "Architecture")
+		want(t, seed, string(cfg.Architecture), "Architecture")
 		if database := env.one(t, "AWS::RDS::DBInstance"); !slices.Contains(database.DependsOn, seed.ID) {
 			t.Errorf("%s does not wait for %s", database.ID, seed.ID)
 		}
@@ -216,7 +217,7 @@ func inProjectWith(t *testing.T, file, content string) {
 
 func TestAnARM64EnvironmentIsARM64Throughout(t *testing.T) {
 	env := decodeTemplates(t, synthesize(t, minimal(func(env *config.Environment) {
-		env.Service.Architecture, env.Pipeline.Repository = config.ARM64, "my-org/my-app"
+		env.Architecture, env.Pipeline.Repository = platform.ARM64, "my-org/my-app"
 	})))
 	for _, task := range env.all("AWS::ECS::TaskDefinition") {
 		want(t, task, "ARM64", "RuntimePlatform", "CpuArchitecture")

@@ -167,7 +167,7 @@ func TestTaskDefinition(t *testing.T) {
 		want(t, task, []string{"FARGATE"}, "RequiresCompatibilities")
 		want(t, task, fmt.Sprint(cfg.Service.CPU), "Cpu")
 		want(t, task, fmt.Sprint(cfg.Service.Memory), "Memory")
-		want(t, task, string(cfg.Service.Architecture), "RuntimePlatform", "CpuArchitecture")
+		want(t, task, string(cfg.Architecture), "RuntimePlatform", "CpuArchitecture")
 
 		repository := env.one(t, "AWS::ECR::Repository")
 		image := at(task.Properties, "ContainerDefinitions", 0, "Image")
@@ -243,7 +243,7 @@ func TestApplicationLogs(t *testing.T) {
 	forEachShipped(t, func(t *testing.T, env environment, cfg config.Environment) {
 		logs := env.byPath(t, "Service/Logs/Resource")
 		want(t, logs, "/ecs/"+cfg.Project+"-"+cfg.Name, "LogGroupName")
-		want(t, logs, cfg.Service.LogRetentionDays, "RetentionInDays")
+		want(t, logs, cfg.LogRetentionDays, "RetentionInDays")
 		want(t, applicationTask(t, env), map[string]any{"Ref": logs.ID}, "ContainerDefinitions", 0, "LogConfiguration", "Options", "awslogs-group")
 	})
 }

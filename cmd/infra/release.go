@@ -128,7 +128,7 @@ func (e *environment) checkArchitecture(s *service, image *registry.Image, refer
 	}
 	return stop("the image %s (%s) does not run in %s, whose tasks run on %s by the task definition in use, %s: it is for [%s], not for linux/%s.\n"+
 		"To change the architecture, push an image for both (docker buildx build --platform linux/amd64,linux/arm64), "+
-		"infra release it, change service.architecture in %s/%[3]s.yaml, and deploy the infrastructure",
+		"infra release it, change architecture in %s/%[3]s.yaml, and deploy the infrastructure",
 		reference, image.Digest, e.Name, s.architecture(), s.taskDefinition, platforms(image), want, configDir)
 }
 

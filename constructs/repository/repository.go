@@ -1,4 +1,4 @@
-// Package repository defines the ECR repository of the application's image and the meaning of its tags.
+// Package repository defines the ECR repository of the application's image. The meaning of its tags is in internal/imagetag.
 package repository
 
 import (
@@ -6,19 +6,9 @@ import (
 	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
 
-	"flask-on-fargate/internal/duration"
+	"flask-on-fargate/internal/cdk"
+	"flask-on-fargate/internal/imagetag"
 	"flask-on-fargate/internal/policy"
-	"flask-on-fargate/internal/removal"
-)
-
-// The tags of the repository.
-const (
-	Live = "live" // the image of the last deployment that ECS completed; the only tag that a template names for the application
-	Seed = "seed" // this project's own image: the placeholder, and the schema task's helper
-	// Commits is the pattern of the tags that a build pushes. They never move.
-	Commits = "sha-*"
-	// Placeholders is the pattern of the tags by which each placeholder stays, after seed and live have moved on.
-	Placeholders = "placeholder-*"
 )
 
 // Props configures [New].
@@ -32,10 +22,10 @@ func New(scope constructs.Construct, id string, props Props) awsecr.Repository {
 		ImageScanOnPush:    jsii.Bool(true),
 		ImageTagMutability: awsecr.TagMutability_MUTABLE_WITH_EXCLUSION,
 		ImageTagMutabilityExclusionFilters: &[]awsecr.ImageTagMutabilityExclusionFilter{
-			awsecr.ImageTagMutabilityExclusionFilter_Wildcard(jsii.String(Commits)),
+			awsecr.ImageTagMutabilityExclusionFilter_Wildcard(jsii.String(imagetag.Commit + "*")),
 		},
 		LifecycleRules: lifecycle(),
-		RemovalPolicy:  removal.Policy(props.Retain),
+		RemovalPolicy:  cdk.RemovalPolicy(props.Retain),
 	})
 	// Also where the repository is retained: it is deleted then only when its stack could not be created, and by then it has
 	// been seeded. The L2 refuses the two together.
@@ -63,22 +53,22 @@ func lifecycle() *[]*awsecr.LifecycleRule {
 	return &[]*awsecr.LifecycleRule{
 		{
 			Description:    jsii.String("live never expires"),
-			TagPatternList: jsii.Strings(Live),
+			TagPatternList: jsii.Strings(imagetag.Live),
 			MaxImageCount:  jsii.Number(1),
 		},
 		{
 			Description:    jsii.String("seed never expires"),
-			TagPatternList: jsii.Strings(Seed),
+			TagPatternList: jsii.Strings(imagetag.Seed),
 			MaxImageCount:  jsii.Number(1),
 		},
 		{
 			Description:    jsii.String("the newest 20 builds stay"),
-			TagPatternList: jsii.Strings(Commits),
+			TagPatternList: jsii.Strings(imagetag.Commit + "*"),
 			MaxImageCount:  jsii.Number(20),
 		},
 		{
 			Description:    jsii.String("the newest 5 placeholders stay: tasks may still run one"),
-			TagPatternList: jsii.Strings(Placeholders),
+			TagPatternList: jsii.Strings(imagetag.Placeholder + "*"),
 			MaxImageCount:  jsii.Number(5),
 		},
 		{
@@ -89,7 +79,7 @@ func lifecycle() *[]*awsecr.LifecycleRule {
 		{
 			Description: jsii.String("untagged images go after 14 days"),
 			TagStatus:   awsecr.TagStatus_UNTAGGED,
-			MaxImageAge: duration.Days(14),
+			MaxImageAge: cdk.Days(14),
 		},
 	}
 }

@@ -13,7 +13,7 @@ import (
 
 	"flask-on-fargate/constructs/function"
 	"flask-on-fargate/constructs/repository"
-	"flask-on-fargate/internal/duration"
+	"flask-on-fargate/internal/cdk"
 	"flask-on-fargate/internal/platform"
 	"flask-on-fargate/internal/policy"
 )
@@ -49,7 +49,7 @@ func New(scope constructs.Construct, id string, props Props) awscdk.CustomResour
 	return awscdk.NewCustomResource(this, jsii.String("Resource"), &awscdk.CustomResourceProps{
 		ResourceType:   jsii.String("Custom::SeedImage"),
 		ServiceToken:   handler.FunctionArn(),
-		ServiceTimeout: duration.Of(timeout + time.Minute),
+		ServiceTimeout: cdk.Duration(timeout + time.Minute),
 		Properties: &map[string]any{
 			"RepositoryName": props.Repository.RepositoryName(),
 			"ContainerPort":  strconv.Itoa(props.ContainerPort),

@@ -16,7 +16,7 @@ import (
 	"github.com/aws/jsii-runtime-go"
 
 	"flask-on-fargate/constructs/repository"
-	"flask-on-fargate/internal/duration"
+	"flask-on-fargate/internal/cdk"
 	"flask-on-fargate/internal/nag"
 	"flask-on-fargate/internal/platform"
 	"flask-on-fargate/internal/policy"
@@ -115,7 +115,7 @@ func New(scope constructs.Construct, id string, props Props) *WebService {
 		MinHealthyPercent:      jsii.Number(100),
 		MaxHealthyPercent:      jsii.Number(200),
 		CircuitBreaker:         &awsecs.DeploymentCircuitBreaker{Enable: jsii.Bool(true), Rollback: jsii.Bool(true)},
-		HealthCheckGracePeriod: duration.Of(props.HealthCheckGrace),
+		HealthCheckGracePeriod: cdk.Duration(props.HealthCheckGrace),
 	})
 	// The stack has outputs of its own with stable names.
 	pattern.Node().TryRemoveChild(jsii.String("LoadBalancerDNS"))
@@ -155,7 +155,7 @@ func newTaskDefinition(scope constructs.Construct, props Props) awsecs.FargateTa
 		Family:          jsii.String(props.Family),
 		Cpu:             jsii.Number(props.CPU),
 		MemoryLimitMiB:  jsii.Number(props.MemoryMiB),
-		RuntimePlatform: props.Architecture.ECS(),
+		RuntimePlatform: cdk.RuntimePlatform(props.Architecture),
 	})
 	for _, permission := range props.Permissions {
 		task.AddToTaskRolePolicy(permission.CDK())
@@ -178,7 +178,7 @@ func newTaskDefinition(scope constructs.Construct, props Props) awsecs.FargateTa
 		PortMappings: &[]*awsecs.PortMapping{{ContainerPort: jsii.Number(props.ContainerPort)}},
 		Environment:  &environment,
 		Secrets:      &props.Secrets,
-		StopTimeout:  duration.Of(StopTimeout),
+		StopTimeout:  cdk.Duration(StopTimeout),
 		Logging: awsecs.LogDriver_AwsLogs(&awsecs.AwsLogDriverProps{
 			LogGroup:     props.LogGroup,
 			StreamPrefix: jsii.String(ContainerName),
@@ -192,8 +192,8 @@ func setHealthCheck(group awselasticloadbalancingv2.ApplicationTargetGroup, prop
 	group.ConfigureHealthCheck(&awselasticloadbalancingv2.HealthCheck{
 		Path:                    jsii.String(props.HealthCheckPath),
 		HealthyHttpCodes:        jsii.String(props.HealthCheckCodes),
-		Interval:                duration.Of(HealthCheckInterval),
-		Timeout:                 duration.Of(HealthCheckTimeout),
+		Interval:                cdk.Duration(HealthCheckInterval),
+		Timeout:                 cdk.Duration(HealthCheckTimeout),
 		HealthyThresholdCount:   jsii.Number(HealthyThreshold),
 		UnhealthyThresholdCount: jsii.Number(UnhealthyThreshold),
 	})

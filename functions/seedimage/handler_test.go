@@ -31,6 +31,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
+
+	"flask-on-fargate/internal/imagetag"
 )
 
 const (
@@ -121,11 +123,11 @@ var asTester = remote.WithTransport(basic{http.DefaultTransport})
 // put makes live name an image, as a release does.
 func (f *fakeECR) put(t *testing.T, image remote.Taggable) string {
 	t.Helper()
-	if err := remote.Push(f.tag(t, liveTag), image, asTester); err != nil {
+	if err := remote.Push(f.tag(t, imagetag.Live), image, asTester); err != nil {
 		t.Fatal(err)
 	}
 	f.reset()
-	return f.digest(t, liveTag)
+	return f.digest(t, imagetag.Live)
 }
 
 func (f *fakeECR) digest(t *testing.T, tag string) string {
@@ -212,12 +214,12 @@ func TestAnEmptyRepositoryGetsSeedAndLive(t *testing.T) {
 	if n := f.count("GET /v2/"); n > 2 {
 		t.Errorf("asked %d times how to authenticate; to retry that would cost half a minute on every deploy", n)
 	}
-	seed, live := f.digest(t, seedTag), f.digest(t, liveTag)
+	seed, live := f.digest(t, imagetag.Seed), f.digest(t, imagetag.Live)
 	if seed != live || data["SeedDigest"] != seed || data["LiveDigest"] != live {
 		t.Errorf("seed %s, live %s, data %v: want the same four times", seed, live, data)
 	}
 
-	index, err := remote.Index(f.tag(t, liveTag), asTester)
+	index, err := remote.Index(f.tag(t, imagetag.Live), asTester)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -336,9 +338,9 @@ func TestLive(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			seed, after := f.digest(t, seedTag), f.digest(t, liveTag)
-			if want := or(test.port, "5000"); portOf(t, f, seedTag) != want {
-				t.Errorf("seed serves port %s, want %s", portOf(t, f, seedTag), want)
+			seed, after := f.digest(t, imagetag.Seed), f.digest(t, imagetag.Live)
+			if want := or(test.port, "5000"); portOf(t, f, imagetag.Seed) != want {
+				t.Errorf("seed serves port %s, want %s", portOf(t, f, imagetag.Seed), want)
 			}
 			// Tasks that run a former placeholder can start again as long as it has a tag.
 			placeholders := []string{seed}
@@ -359,8 +361,8 @@ func TestLive(t *testing.T) {
 			if !strings.Contains(lastLine(out.String()), `"tag":"live"`) || !strings.Contains(lastLine(out.String()), `"why":"`+test.why+`"`) {
 				t.Errorf("the log's last line is %s, want live and %q", lastLine(out.String()), test.why)
 			}
-			if !test.renewed && (after != before || f.wrote(liveTag)) {
-				t.Errorf("live was %s, is %s, written: %t; want it untouched", before, after, f.wrote(liveTag))
+			if !test.renewed && (after != before || f.wrote(imagetag.Live)) {
+				t.Errorf("live was %s, is %s, written: %t; want it untouched", before, after, f.wrote(imagetag.Live))
 			}
 		})
 	}
@@ -400,11 +402,11 @@ func TestAnApplicationThatCannotRunFailsEarly(t *testing.T) {
 	}{
 		"one platform": {
 			platformImage(t, "linux", "amd64"), "ARM64",
-			"does not run on service.architecture ARM64: it has [linux/amd64], but no linux/arm64; set service.architecture back, release an image that is built for both linux/amd64 and linux/arm64, then change it again",
+			"does not run on architecture ARM64: it has [linux/amd64], but no linux/arm64; set architecture back, release an image that is built for both linux/amd64 and linux/arm64, then change it again",
 		},
 		"index with an attestation": {
 			indexOf(stated(platformImage(t, "linux", "arm64"), "linux", "arm64"), attestation), "X86_64",
-			"does not run on service.architecture X86_64: it has [linux/arm64], but no linux/amd64; set",
+			"does not run on architecture X86_64: it has [linux/arm64], but no linux/amd64; set",
 		},
 		"other system": {platformImage(t, "windows", "amd64"), "X86_64", "it has [windows/amd64], but no linux/amd64"},
 	}
@@ -416,7 +418,7 @@ func TestAnApplicationThatCannotRunFailsEarly(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), repositoryUnderTest+":live") {
 				t.Errorf("got  %v\nwant %s", err, test.want)
 			}
-			if after := f.digest(t, liveTag); after != before {
+			if after := f.digest(t, imagetag.Live); after != before {
 				t.Errorf("live was %s, is %s; want it untouched", before, after)
 			}
 		})
@@ -508,8 +510,8 @@ func TestFaults(t *testing.T) {
 				t.Fatal("the fault never happened")
 			}
 			if err == nil {
-				f.digest(t, seedTag)
-				f.digest(t, liveTag)
+				f.digest(t, imagetag.Seed)
+				f.digest(t, imagetag.Live)
 			}
 			return err
 		}
@@ -705,7 +707,7 @@ func TestLogSaysWhatWasPushedAndWhy(t *testing.T) {
 	}
 	for key, want := range map[string]string{
 		"msg": "pushed", "tag": "live", "why": "the repository had no live image", "requestId": "invocation",
-		"cloudFormationRequestId": "request", "repository": repositoryUnderTest, "digest": f.digest(t, liveTag),
+		"cloudFormationRequestId": "request", "repository": repositoryUnderTest, "digest": f.digest(t, imagetag.Live),
 	} {
 		if last[key] != want {
 			t.Errorf("%s is %v, want %s", key, last[key], want)

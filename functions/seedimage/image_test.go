@@ -21,6 +21,8 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"flask-on-fargate/internal/imagetag"
 )
 
 func TestTheDigestFollowsContentOnly(t *testing.T) {
@@ -107,7 +109,7 @@ func freePort(t *testing.T) string {
 // pull reads the one file of live's image for an architecture.
 func pull(t *testing.T, f *fakeECR, arch string) (*v1.ConfigFile, *tar.Header, []byte) {
 	t.Helper()
-	image, err := remote.Image(f.tag(t, liveTag), asTester, remote.WithPlatform(v1.Platform{OS: "linux", Architecture: arch}))
+	image, err := remote.Image(f.tag(t, imagetag.Live), asTester, remote.WithPlatform(v1.Platform{OS: "linux", Architecture: arch}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+
+	"flask-on-fargate/internal/platform"
 )
 
 // properties are the resource's properties, decoded and valid.
@@ -17,15 +19,12 @@ type properties struct {
 	ContainerPort int
 	// HealthyStatus is the HTTP status with which the placeholder answers, 200 to 499.
 	HealthyStatus int
-	// Architecture is that of the service's tasks in ECS's words, a key of [goarch].
-	Architecture string
+	// Architecture is that of the service's tasks.
+	Architecture platform.Architecture
 	// ProgramVersion identifies the deployed function. It only has to change when the function does, so that
 	// CloudFormation calls Update; what is pushed is decided by content.
 	ProgramVersion string
 }
-
-// goarch maps ECS's names of CPU architectures to those of image platforms.
-var goarch = map[string]string{"X86_64": "amd64", "ARM64": "arm64"}
 
 // repositoryName is the pattern of
 // https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_CreateRepository.html, which also sets the length of
@@ -61,9 +60,9 @@ func decode(raw map[string]any) (properties, error) {
 			return nil
 		},
 		"Architecture": func(s string) error {
-			p.Architecture = s
-			if _, ok := goarch[s]; !ok {
-				return fmt.Errorf("want one of %v", slices.Sorted(maps.Keys(goarch)))
+			p.Architecture = platform.Architecture(s)
+			if p.Architecture != platform.X86_64 && p.Architecture != platform.ARM64 {
+				return fmt.Errorf("want %s or %s", platform.X86_64, platform.ARM64)
 			}
 			return nil
 		},

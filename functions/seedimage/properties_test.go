@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/aws/smithy-go"
+
+	"flask-on-fargate/internal/platform"
 )
 
 // codedError is an error of an AWS API.
@@ -36,7 +38,7 @@ func TestDecodeNamesEveryInvalidProperty(t *testing.T) {
 		"port too low":    {map[string]any{"ContainerPort": "0"}, []string{`ContainerPort is "0"`}},
 		"port too high":   {map[string]any{"ContainerPort": "65536"}, []string{`ContainerPort is "65536"`}},
 		"status":          {map[string]any{"HealthyStatus": "500"}, []string{`HealthyStatus is "500": want an HTTP status, 200 to 499`}},
-		"architecture":    {map[string]any{"Architecture": "arm64"}, []string{`Architecture is "arm64": want one of [ARM64 X86_64]`}},
+		"architecture":    {map[string]any{"Architecture": "arm64"}, []string{`Architecture is "arm64": want X86_64 or ARM64`}},
 		"no version":      {map[string]any{"ProgramVersion": ""}, []string{`ProgramVersion is ""`}},
 		"repository":      {map[string]any{"RepositoryName": "host.example.com/App:live"}, []string{`RepositoryName is "host.example.com/App:live"`}},
 		"all at once":     {map[string]any{"Colour": "", "ContainerPort": "", "Architecture": ""}, []string{"Colour", "ContainerPort", "Architecture"}},
@@ -75,7 +77,7 @@ func FuzzDecode(f *testing.F) {
 			}
 			return
 		}
-		if p.ContainerPort < 1 || p.ContainerPort > 65535 || p.HealthyStatus < 200 || p.HealthyStatus > 499 || goarch[p.Architecture] == "" || p.ProgramVersion == "" ||
+		if p.ContainerPort < 1 || p.ContainerPort > 65535 || p.HealthyStatus < 200 || p.HealthyStatus > 499 || p.Architecture != platform.ARM64 && p.Architecture != platform.X86_64 || p.ProgramVersion == "" ||
 			len(p.RepositoryName) < 2 || strings.ContainsAny(p.RepositoryName, ":@ A") {
 			t.Errorf("accepted %+v", p)
 		}

@@ -19,6 +19,8 @@ import (
 
 	// The image has no other file than this program, so no certificates of authorities either.
 	_ "golang.org/x/crypto/x509roots/fallback"
+
+	"flask-on-fargate/internal/appenv"
 )
 
 const usage = `usage: seed [-port PORT] [-status STATUS] [--] COMMAND
@@ -34,13 +36,6 @@ any other words   stand in for the application in the role APP_ROLE, whatever it
                     task    say that no application is released yet, and end
                     BIND_ADDR  IP address to listen on, default all interfaces; for running several on one machine
 `
-
-// The roles in which a task definition starts the application, the values of APP_ROLE.
-const (
-	roleWeb    = "web"
-	roleWorker = "worker"
-	roleTask   = "task"
-)
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
@@ -73,21 +68,21 @@ func run(ctx context.Context, args []string, getenv func(string) string, stderr 
 
 // start does what the command and the role ask for, and names it.
 func start(ctx context.Context, command []string, page endpoint, getenv func(string) string, stderr io.Writer) (what string, err error) {
-	role := getenv("APP_ROLE")
+	role := getenv(appenv.Role)
 	// The schema task has no role. An application's command may happen to be fetch, too.
 	if role == "" && slices.Equal(command, []string{"fetch"}) {
 		return "fetch", fetch(ctx, source{getenv("SCHEMA_BUCKET"), getenv("SCHEMA_KEY")}, getenv("SCHEMA_DIR"), stderr)
 	}
 	switch role {
-	case "", roleWeb:
+	case "", appenv.Web:
 		return "serve", serve(ctx, getenv("BIND_ADDR"), page, stderr)
-	case roleWorker:
+	case appenv.Worker:
 		fmt.Fprintln(stderr, "No application is released yet: this placeholder waits in the place of the worker.")
 		<-ctx.Done()
 		return role, nil
-	case roleTask:
+	case appenv.Task:
 		fmt.Fprintln(stderr, "No application is released yet: this placeholder did nothing in the place of the task.")
 		return role, nil
 	}
-	return "seed", fmt.Errorf("APP_ROLE is %q: want %s, %s or %s", role, roleWeb, roleWorker, roleTask)
+	return "seed", fmt.Errorf("APP_ROLE is %q: want %s, %s or %s", role, appenv.Web, appenv.Worker, appenv.Task)
 }
