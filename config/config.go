@@ -46,8 +46,8 @@ type Environment struct {
 	LogRetentionDays int `yaml:"logRetentionDays" jsonschema:"enum=1,enum=3,enum=5,enum=7,enum=14,enum=30,enum=60,enum=90,enum=120,enum=150,enum=180,enum=365,enum=400,enum=545,enum=731,enum=1096,enum=1827,enum=2192,enum=2557,enum=2922,enum=3288,enum=3653"`
 	// Retain keeps the data when the environment is destroyed: deletion and termination protection, a final snapshot, and
 	// the bucket, the image repository and both secrets stay. With false, everything goes with `cdk destroy`. A change from
-	// false to true keeps all objects and images: CloudFormation then removes the function that would empty the bucket, and
-	// the function's last call fails, since the function has lost the right to delete. The stack's events show that call.
+	// false to true keeps all objects and images. The events of the data stack may then show one failed call of the function
+	// that empties the bucket; nothing is deleted.
 	//
 	// Allowed: true or false.
 	Retain bool `yaml:"retain"`
@@ -169,10 +169,10 @@ type Service struct {
 	// steps of 8192.
 	Memory int `yaml:"memory" jsonschema:"minimum=512,maximum=122880"`
 	// Command is the command that the application's container runs, in place of the image's own (its CMD). The image's
-	// ENTRYPOINT stays: to change that, build another image. Nothing secret belongs here.
+	// ENTRYPOINT stays: to change the ENTRYPOINT, build another image. Nothing secret belongs here.
 	//
-	// Allowed: a list of words, each of 1 to 4096 characters, as in [gunicorn, app:app]; no shell reads them. Together with
-	// `environment` and `secrets` at most 61440 bytes as JSON.
+	// Allowed: a list of words of at most 4096 characters. No shell reads them; for one, write [sh, -c, "exec gunicorn -b :$PORT
+	// app:app"]. Together with `environment` and `secrets` at most 61440 bytes as JSON.
 	Command []string `yaml:"command,omitempty" jsonschema:"minItems=1"`
 	// TaskPolicyArns are managed IAM policies for the application, for whatever it uses beside its own bucket: SES, SQS,
 	// another bucket. They are added to the role of the application's tasks.
@@ -242,8 +242,8 @@ type Pipeline struct {
 	// Allowed: the ARN of a connection, arn:aws:codeconnections:<region>:<account>:connection/<id>.
 	ConnectionArn string `yaml:"connectionArn,omitempty" jsonschema:"pattern=^arn:aws:(codeconnections|codestar-connections):[a-z0-9-]+:[0-9]{12}:connection/[a-f0-9-]+$"`
 	// Approval asks for a person's approval between build and deployment. This project's buildspec.yml tags each image with
-	// its commit, so the image that was approved is the one that is deployed. A buildspec that hands on a tag which moves, such
-	// as latest, deploys what the tag names at that time: the newest image, also if an older one was approved.
+	// its commit, so the image that was approved is the one that is deployed. If your buildspec deploys a tag that moves, such as
+	// latest, the newest image is deployed, even if you approved an older one.
 	//
 	// Allowed: true or false.
 	Approval bool `yaml:"approval"`

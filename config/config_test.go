@@ -72,6 +72,9 @@ func TestParseAccepts(t *testing.T) {
 			e.Service.Command = []string{"gunicorn", "-b", "app:app"}
 			e.Service.TaskPolicyArns = []string{"arn:aws:iam::aws:policy/AmazonSESFullAccess", "arn:aws:iam::123456789012:policy/team/mail"}
 		}},
+		{"a command whose shell puts the secrets together", requiredKeys + "service: {command: [sh, -c, \"DATABASE_URL=mysql://$DATABASE_USER:$DATABASE_PASSWORD@$DATABASE_HOST/a exec app\", \"\"]}\n", func(e *Environment) {
+			e.Service.Command = []string{"sh", "-c", "DATABASE_URL=mysql://$DATABASE_USER:$DATABASE_PASSWORD@$DATABASE_HOST/a exec app", ""}
+		}},
 		{"a topic and the key that encrypts it", requiredKeys + "notificationTopicArn: arn:aws:sns:us-east-1:123456789012:alerts\nnotificationKeyArn: arn:aws:kms:us-east-1:123456789012:key/1234abcd\n", func(e *Environment) {
 			e.NotificationTopicArn, e.NotificationKeyArn = "arn:aws:sns:us-east-1:123456789012:alerts", "arn:aws:kms:us-east-1:123456789012:key/1234abcd"
 		}},

@@ -894,8 +894,8 @@ func TestParseReportsValues(t *testing.T) {
 		{
 			name: "health check range of one code",
 			yaml: requiredKeys + "service: {healthCheckCodes: 200-200}\n",
-			want: "config/dev.yaml:6:29: service.healthCheckCodes: \"200-200\" is no range\n" +
-				"    The lower code comes first, as in 200-399.",
+			want: "config/dev.yaml:6:29: service.healthCheckCodes: \"200-200\" is one code, not a range\n" +
+				"    Write 200.",
 		},
 		{
 			name: "grace too long",
@@ -936,14 +936,14 @@ func TestParseReportsValues(t *testing.T) {
 		{
 			name: "port that is not the container's",
 			yaml: requiredKeys + "service: {environment: {PORT: 8000}}\n",
-			want: "config/dev.yaml:6:31: service.environment.PORT: \"8000\" is not \"5000\": the stacks set this variable, and the port that the load balancer connects to is service.containerPort\n" +
-				"    Set service.containerPort. Remove this line.",
+			want: "config/dev.yaml:6:31: service.environment.PORT: \"8000\" is given, but PORT is always service.containerPort, here \"5000\"\n" +
+				"    To listen on another port, set service.containerPort, and remove this line.",
 		},
 		{
 			name: "port of another database",
 			yaml: requiredKeys + "service: {environment: {DATABASE_PORT: 3307}}\n",
-			want: "config/dev.yaml:6:40: service.environment.DATABASE_PORT: \"3307\" is not \"3306\": the stacks set this variable, and the database listens on that port alone\n" +
-				"    The port cannot be chosen. Remove this line.",
+			want: "config/dev.yaml:6:40: service.environment.DATABASE_PORT: \"3307\" is given, but DATABASE_PORT is always the port of the database, here \"3306\"\n" +
+				"    Remove this line: the port cannot be chosen.",
 		},
 		{
 			name: "port from a secret",
@@ -961,13 +961,33 @@ func TestParseReportsValues(t *testing.T) {
 			name: "command without a word",
 			yaml: requiredKeys + "service: {command: []}\n",
 			want: "config/dev.yaml:6:20: service.command: [] is not allowed\n" +
-				"    Allowed: a list of words, each of 1 to 4096 characters, as in [gunicorn, app:app]; no shell reads them. Together with `environment` and `secrets` at most 61440 bytes as JSON.",
+				"    Allowed: a list of words of at most 4096 characters. No shell reads them; for one, write [sh, -c, \"exec gunicorn -b :$PORT app:app\"]. Together with `environment` and `secrets` at most 61440 bytes as JSON.",
 		},
 		{
-			name: "command with an empty word",
-			yaml: requiredKeys + "service: {command: [flask, \"\"]}\n",
-			want: "config/dev.yaml:6:28: service.command[1]: the word has 0 characters\n" +
-				"    Allowed: 1 to 4096.",
+			name: "command with a word that is too long",
+			yaml: requiredKeys + "service: {command: [flask, " + strings.Repeat("x", 4097) + "]}\n",
+			want: "config/dev.yaml:6:28: service.command[1]: the word has 4097 characters\n" +
+				"    Allowed: 4096. Put a long script into the image.",
+		},
+		{
+			name: "command with a control character",
+			yaml: requiredKeys + "service: {command: [\"a\\0b\"], environment: {A: \"\\e[1m\"}}\n",
+			want: "config/dev.yaml:6:21: service.command[0]: the value has the control character \"\\x00\"\n" +
+				"    Remove it: of control characters a tab and a newline are allowed.\n" +
+				"config/dev.yaml:6:47: service.environment.A: the value has the control character \"\\x1b\"\n" +
+				"    Remove it: of control characters a tab and a newline are allowed.",
+		},
+		{
+			name: "path with a percent sign",
+			yaml: requiredKeys + "service: {healthCheckPath: /100%}\n",
+			want: "config/dev.yaml:6:28: service.healthCheckPath: \"/100%\" is no path of a URL: after % come two digits from 0 to F\n" +
+				"    Write %25 for the character % itself.",
+		},
+		{
+			name: "policy without a name",
+			yaml: requiredKeys + "service: {taskPolicyArns: [\"arn:aws:iam::aws:policy/x/\"]}\n",
+			want: "config/dev.yaml:6:28: service.taskPolicyArns[0]: \"arn:aws:iam::aws:policy/x/\" is no ARN of a managed policy\n" +
+				"    Allowed: arn:aws:iam::<account>:policy/<name>, as `aws iam list-policies` prints it; AWS's own have the account aws.",
 		},
 		{
 			name: "command with a secret",
@@ -985,7 +1005,7 @@ func TestParseReportsValues(t *testing.T) {
 			name: "command that ECS's task definition has no room for",
 			yaml: requiredKeys + "service: {command: [" + strings.Repeat(strings.Repeat("x", 4096)+", ", 16) + "y]}\n",
 			want: "config/dev.yaml:6:11: service.command: service.command, service.environment and service.secrets make 65588 bytes of the task definition\n" +
-				"    Allowed: 61440, with the names and the JSON around them; ECS takes 65536 for the whole task definition. Put several values into one: a JSON secret without `:<key>::` reaches the application as a whole.",
+				"    Allowed: 61440, with the names and the JSON around them; ECS takes 65536 for the whole task definition. Put several values into one JSON secret without `:<key>::`, which reaches the application as a whole, and a long command into a script of the image.",
 		},
 		{
 			name: "policy that is no ARN",
@@ -1111,13 +1131,13 @@ func TestParseReportsValues(t *testing.T) {
 			name: "variables that ECS's task definition has no room for",
 			yaml: requiredKeys + "service: {secrets: {KEY: \"arn:aws:secretsmanager:us-east-1:123456789012:secret:stripe-AbCdEf\"}, environment: {A: " + strings.Repeat("x", 61321) + "}}\n",
 			want: "config/dev.yaml:6:97: service.environment: service.command, service.environment and service.secrets make 61441 bytes of the task definition\n" +
-				"    Allowed: 61440, with the names and the JSON around them; ECS takes 65536 for the whole task definition. Put several values into one: a JSON secret without `:<key>::` reaches the application as a whole.",
+				"    Allowed: 61440, with the names and the JSON around them; ECS takes 65536 for the whole task definition. Put several values into one JSON secret without `:<key>::`, which reaches the application as a whole, and a long command into a script of the image.",
 		},
 		{
 			name: "secrets that ECS's task definition has no room for",
 			yaml: requiredKeys + manySecrets(591),
 			want: "config/dev.yaml:7:3: service.secrets: service.command, service.environment and service.secrets make 61464 bytes of the task definition\n" +
-				"    Allowed: 61440, with the names and the JSON around them; ECS takes 65536 for the whole task definition. Put several values into one: a JSON secret without `:<key>::` reaches the application as a whole.",
+				"    Allowed: 61440, with the names and the JSON around them; ECS takes 65536 for the whole task definition. Put several values into one JSON secret without `:<key>::`, which reaches the application as a whole, and a long command into a script of the image.",
 		},
 		{
 			name: "name in both environment and secrets",

@@ -42,7 +42,6 @@ func NewDataStack(scope constructs.Construct, env config.Environment, props Data
 	seed := seedimage.New(stack, "SeedImage", seedimage.Props{
 		Repository:       repo,
 		ContainerPort:    env.Service.ContainerPort,
-		HealthyStatus:    env.Service.HealthyStatus(),
 		Architecture:     env.Architecture,
 		LogRetentionDays: env.LogRetentionDays,
 	})

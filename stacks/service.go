@@ -2,6 +2,7 @@ package stacks
 
 import (
 	"maps"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -146,6 +147,9 @@ func environmentVariables(env config.Environment, props ServiceStackProps) map[s
 		appenv.DatabasePort: strconv.Itoa(appenv.MySQLPort),
 		appenv.DatabaseName: props.Database.Name,
 		appenv.PhotosBucket: *props.Bucket.BucketName(),
+	}
+	if status := env.Service.HealthyStatus(); status != http.StatusOK {
+		variables[appenv.PlaceholderStatus] = strconv.Itoa(status)
 	}
 	maps.Copy(variables, env.Service.Environment)
 	return variables

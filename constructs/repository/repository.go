@@ -46,6 +46,13 @@ func AllowLogin() policy.Statement {
 	return policy.Allow("ecr:GetAuthorizationToken").OnAll()
 }
 
+// How many images of each kind stay, beside those that are `live` and `seed`.
+const (
+	builds       = 20
+	placeholders = 5
+	others       = 20 // with tags of the user's own, at least
+)
+
 // lifecycle relies on a rule of ECR: an image that a rule of higher priority matches is never expired by a lower one. So
 // an old build that is still `live`, which is what runs, stays.
 // https://docs.aws.amazon.com/AmazonECR/latest/userguide/lifecycle_policy_parameters.html
@@ -64,17 +71,17 @@ func lifecycle() *[]*awsecr.LifecycleRule {
 		{
 			Description:    jsii.String("the newest 20 builds stay"),
 			TagPatternList: jsii.Strings(imagetag.Commit + "*"),
-			MaxImageCount:  jsii.Number(20),
+			MaxImageCount:  jsii.Number(builds),
 		},
 		{
 			Description:    jsii.String("the newest 5 placeholders stay: tasks may still run one"),
 			TagPatternList: jsii.Strings(imagetag.Placeholder + "*"),
-			MaxImageCount:  jsii.Number(5),
+			MaxImageCount:  jsii.Number(placeholders),
 		},
 		{
-			Description:    jsii.String("of other tags, such as latest, the newest 20 images of the repository stay"),
+			Description:    jsii.String("of other tags, such as latest, at least the newest 20 images stay"),
 			TagPatternList: jsii.Strings("*"),
-			MaxImageCount:  jsii.Number(20),
+			MaxImageCount:  jsii.Number(others + builds + placeholders + 2), // the rule counts all tagged images
 		},
 		{
 			Description: jsii.String("untagged images go after 14 days"),

@@ -28,7 +28,6 @@ const timeout = 5 * time.Minute
 type Props struct {
 	Repository       awsecr.Repository
 	ContainerPort    int                   // on which the placeholder answers
-	HealthyStatus    int                   // HTTP status with which it answers, 200 to 499
 	Architecture     platform.Architecture // of the tasks that will run the live image
 	LogRetentionDays int
 }
@@ -53,7 +52,6 @@ func New(scope constructs.Construct, id string, props Props) awscdk.CustomResour
 		Properties: &map[string]any{
 			"RepositoryName": props.Repository.RepositoryName(),
 			"ContainerPort":  strconv.Itoa(props.ContainerPort),
-			"HealthyStatus":  strconv.Itoa(props.HealthyStatus),
 			"Architecture":   string(props.Architecture),
 			"ProgramVersion": awscdk.FileSystem_Fingerprint(jsii.String(function.File(props.Architecture, program)), nil),
 		},

@@ -81,7 +81,7 @@ func (h *handler) handle(ctx context.Context, event cfn.Event) (physicalID strin
 
 // ensure pushes our image as seed, and as live unless live is an application's image. It returns the digests of both.
 func (h *handler) ensure(ctx context.Context, p properties, log *slog.Logger) (seed, live v1.Hash, err error) {
-	index, err := newPlaceholder(h.programDir, endpoint{port: p.ContainerPort, status: p.HealthyStatus})
+	index, err := newPlaceholder(h.programDir, p.ContainerPort)
 	if err != nil {
 		return seed, live, err
 	}
@@ -117,11 +117,11 @@ func (h *handler) ensure(ctx context.Context, p properties, log *slog.Logger) (s
 		log.Info("left untouched", "tag", imagetag.Live, "digest", current.Digest.String(), "why", "an application's image")
 		return seed, current.Digest, nil
 	case current.Digest == seed:
-		log.Info("left untouched", "tag", imagetag.Live, "digest", seed.String(), "why", "the placeholder at this version, port and status")
+		log.Info("left untouched", "tag", imagetag.Live, "digest", seed.String(), "why", "the placeholder at this version and port")
 		return seed, seed, nil
 	default:
-		why = "the placeholder had another version, port or status"
-		// Versions of this project before 2026-11-27 did not give it this tag.
+		why = "the placeholder had another version or port"
+		// Versions of this project before 0.1.0 did not give it this tag.
 		if err := repo.Copy(ctx, placeholderTag(current.Digest), current); err != nil {
 			return seed, live, err
 		}

@@ -162,7 +162,7 @@ func (f *fakeECR) handler(t testing.TB, program string) *handler {
 func createEvent(changes ...string) cfn.Event {
 	properties := map[string]any{
 		"ServiceToken": "arn:aws:lambda:eu-central-1:111111111111:function:seed", "ServiceTimeout": "300",
-		"RepositoryName": repositoryUnderTest, "ContainerPort": "5000", "HealthyStatus": "200", "Architecture": "ARM64", "ProgramVersion": "abc",
+		"RepositoryName": repositoryUnderTest, "ContainerPort": "5000", "Architecture": "ARM64", "ProgramVersion": "abc",
 	}
 	for i := 0; i < len(changes); i += 2 {
 		properties[changes[i]] = changes[i+1]
@@ -204,7 +204,7 @@ func stated(image v1.Image, os, arch string) mutate.IndexAddendum {
 
 func TestAnEmptyRepositoryGetsSeedAndLive(t *testing.T) {
 	f := newFakeECR(t)
-	id, data, err := f.handler(t, "v1").handle(t.Context(), createEvent("ContainerPort", "8080", "HealthyStatus", "302"))
+	id, data, err := f.handler(t, "v1").handle(t.Context(), createEvent("ContainerPort", "8080"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -247,7 +247,7 @@ func TestAnEmptyRepositoryGetsSeedAndLive(t *testing.T) {
 		}
 		got, _ := json.Marshal(config.Config)
 		version := fmt.Sprintf("%x", sha256.Sum256([]byte("v1 for amd64v1 for arm64")))
-		wantConfig := `{"Cmd":["serve"],"Entrypoint":["/seed","-port=8080","-status=302","--"],` +
+		wantConfig := `{"Cmd":["serve"],"Entrypoint":["/seed"],"Env":["PORT=8080"],` +
 			`"Labels":{"flask-on-fargate.seed.version":"` + version + `"},` +
 			`"ExposedPorts":{"8080/tcp":{}}}`
 		if string(got) != wantConfig || config.Platform().String() != want {
@@ -258,7 +258,7 @@ func TestAnEmptyRepositoryGetsSeedAndLive(t *testing.T) {
 
 func TestLive(t *testing.T) {
 	placeholder := func(t *testing.T, f *fakeECR) remote.Taggable {
-		index, err := newPlaceholder(f.handler(t, "v1").programDir, endpoint{5000, 200})
+		index, err := newPlaceholder(f.handler(t, "v1").programDir, 5000)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -277,8 +277,8 @@ func TestLive(t *testing.T) {
 		return image
 	}
 	const (
-		same        = "the placeholder at this version, port and status"
-		other       = "the placeholder had another version, port or status"
+		same        = "the placeholder at this version and port"
+		other       = "the placeholder had another version or port"
 		application = "an application's image"
 	)
 	tests := map[string]struct {
@@ -288,7 +288,7 @@ func TestLive(t *testing.T) {
 		renewed bool
 		why     string
 	}{
-		"is kept if it is the placeholder at this version, port and status": {
+		"is kept if it is the placeholder at this version and port": {
 			live: placeholder, why: same,
 		},
 		"is renewed if it is the placeholder of another port": {
@@ -390,7 +390,7 @@ func portOf(t *testing.T, f *fakeECR, tag string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return strings.TrimPrefix(config.Config.Entrypoint[1], "-port=")
+	return strings.TrimPrefix(config.Config.Env[0], "PORT=")
 }
 
 func TestAnApplicationThatCannotRunFailsEarly(t *testing.T) {
@@ -540,7 +540,7 @@ func TestAPushThatCameSecond(t *testing.T) {
 	for behaviour, test := range tests {
 		t.Run(behaviour, func(t *testing.T) {
 			f := newFakeECR(t)
-			index, err := newPlaceholder(f.handler(t, test.first).programDir, endpoint{5000, 200})
+			index, err := newPlaceholder(f.handler(t, test.first).programDir, 5000)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -615,9 +615,9 @@ func TestAMissingProgramNamesItsPath(t *testing.T) {
 	}
 }
 
-type fixedEndpoint string
+type endpoint string
 
-func (e fixedEndpoint) GetAuthorizationToken(context.Context, *ecr.GetAuthorizationTokenInput, ...func(*ecr.Options)) (*ecr.GetAuthorizationTokenOutput, error) {
+func (e endpoint) GetAuthorizationToken(context.Context, *ecr.GetAuthorizationTokenInput, ...func(*ecr.Options)) (*ecr.GetAuthorizationTokenOutput, error) {
 	if e == "panic" {
 		panic("broken")
 	}
@@ -630,7 +630,7 @@ func TestAnUnusableEndpointIsAClearFailure(t *testing.T) {
 	for _, e := range []string{"", "registry.example.com", "ftp://registry.example.com"} {
 		f := newFakeECR(t)
 		h := f.handler(t, "v1")
-		h.ecr = fixedEndpoint(e)
+		h.ecr = endpoint(e)
 		_, _, err := h.handle(t.Context(), createEvent())
 		if want := fmt.Sprintf("proxyEndpoint is %q", e); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "c2VjcmV0") {
 			t.Errorf("got %v, want %s", err, want)
@@ -642,9 +642,9 @@ func TestAnUnusableEndpointIsAClearFailure(t *testing.T) {
 func TestCloudFormationsAnswer(t *testing.T) {
 	f := newFakeECR(t)
 	panicking := f.handler(t, "v1")
-	panicking.ecr = fixedEndpoint("panic")
+	panicking.ecr = endpoint("panic")
 	long := f.handler(t, "v1")
-	long.ecr = fixedEndpoint(strings.Repeat("<&>é", 5000))
+	long.ecr = endpoint(strings.Repeat("<&>é", 5000))
 	tests := map[string]struct {
 		h    *handler
 		want cfn.Response

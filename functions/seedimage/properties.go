@@ -17,8 +17,6 @@ type properties struct {
 	RepositoryName string
 	// ContainerPort is the port at which the placeholder serves, 1 to 65535.
 	ContainerPort int
-	// HealthyStatus is the HTTP status with which the placeholder answers, 200 to 499.
-	HealthyStatus int
 	// Architecture is that of the service's tasks.
 	Architecture platform.Architecture
 	// ProgramVersion identifies the deployed function. It only has to change when the function does, so that
@@ -49,13 +47,6 @@ func decode(raw map[string]any) (properties, error) {
 			p.ContainerPort, err = strconv.Atoi(s)
 			if err != nil || p.ContainerPort < 1 || p.ContainerPort > 65535 {
 				return errors.New("want a TCP port, 1 to 65535")
-			}
-			return nil
-		},
-		"HealthyStatus": func(s string) (err error) {
-			p.HealthyStatus, err = strconv.Atoi(s)
-			if err != nil || p.HealthyStatus < 200 || p.HealthyStatus > 499 {
-				return errors.New("want an HTTP status, 200 to 499")
 			}
 			return nil
 		},
@@ -90,7 +81,7 @@ func decode(raw map[string]any) (properties, error) {
 			}
 		}
 	}
-	for _, key := range []string{"RepositoryName", "ContainerPort", "HealthyStatus", "Architecture", "ProgramVersion"} {
+	for _, key := range []string{"RepositoryName", "ContainerPort", "Architecture", "ProgramVersion"} {
 		if _, ok := raw[key]; !ok {
 			errs = append(errs, fmt.Errorf("property %s is missing", key))
 		}

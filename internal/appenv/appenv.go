@@ -10,6 +10,9 @@ const (
 	Port         = "PORT" // service.containerPort: where the load balancer connects to
 	Role         = "APP_ROLE"
 
+	// PlaceholderStatus is for the placeholder, where the health check does not want 200: the HTTP status to answer with.
+	PlaceholderStatus = "PLACEHOLDER_STATUS"
+
 	// From Secrets Manager, when a task starts.
 	DatabaseUser     = "DATABASE_USER"
 	DatabasePassword = "DATABASE_PASSWORD"
@@ -28,4 +31,4 @@ const (
 
 // Reserved are the variables that the configuration cannot set. [Port] and [DatabasePort] are not among them: a file may
 // repeat their value.
-var Reserved = []string{DatabaseHost, DatabaseName, PhotosBucket, Role, DatabaseUser, DatabasePassword, FlaskSecret}
+var Reserved = []string{DatabaseHost, DatabaseName, PhotosBucket, Role, PlaceholderStatus, DatabaseUser, DatabasePassword, FlaskSecret}
