@@ -64,11 +64,11 @@ func NewDataStack(scope constructs.Construct, env config.Environment, props Data
 	db.Instance.Node().AddDependency(seed)
 	announceDatabaseEvents(stack, db, env)
 	data := &DataStack{Stack: stack, Repository: repo, Bucket: photos, FlaskSecret: newFlaskSecret(stack, env), Database: db}
-	declareProviderLogs(stack, bucketEmptier)
 
 	output(stack, "RdsEndpoint", "Host name of the database, as in DATABASE_HOST", db.Instance.DbInstanceEndpointAddress())
 	output(stack, "S3BucketName", "Name of the application's bucket, as in PHOTOS_BUCKET", photos.BucketName())
 	output(stack, "RepositoryUri", "Image repository of the application", repo.RepositoryUri())
+	warnOfExtendedSupport(db, env)
 	return data
 }
 
@@ -103,13 +103,13 @@ func announceDatabaseEvents(stack awscdk.Stack, db *database.Database, env confi
 	})
 }
 
-// addWarnings says at synth what costs money without being asked for.
-func addWarnings(data *DataStack, env config.Environment) {
+// warnOfExtendedSupport says at synth what costs money without being asked for.
+func warnOfExtendedSupport(db *database.Database, env config.Environment) {
 	cost := env.Database.ExtendedSupportMonthlyUSD()
 	if cost == 0 {
 		return
 	}
-	awscdk.Annotations_Of(data.Database.Instance).AddWarningV2(jsii.String("flask-on-fargate:extendedSupport"), jsii.String(fmt.Sprintf(
+	awscdk.Annotations_Of(db.Instance).AddWarningV2(jsii.String("flask-on-fargate:extendedSupport"), jsii.String(fmt.Sprintf(
 		"MySQL %s left RDS standard support on 2026-07-31. RDS bills Extended Support for it: about %.0f USD a month for %s. "+
 			"For a new environment set database.engineVersion to \"8.4\" in config/%s.yaml.",
 		env.Database.EngineVersion, cost, env.Database.InstanceClass, env.Name)))

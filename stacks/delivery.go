@@ -81,7 +81,7 @@ func NewDelivery(app awscdk.App, delivery config.Delivery, versions toolchain.Ve
 	pipeline.Pipeline().AddToRolePolicy(policy.Allow("codeconnections:UseConnection").On(jsii.String(connectionArn)).CDK())
 	output(stack, "PipelineUrl", "The pipeline in the console",
 		consoleURL(delivery.Region, "codepipeline/pipelines/"+*pipeline.Pipeline().PipelineName()+"/view"))
-	declareProviderLogs(stack, bucketEmptier)
+	finish(stack)
 	return &DeliveryStack{Stack: stack}
 }
 
@@ -191,7 +191,7 @@ func artifactBuckets(app awscdk.App, delivery config.Delivery, home awss3.IBucke
 			})
 		}
 		buckets[region] = bucket.New(stack, "Artifacts", props)
-		declareProviderLogs(stack, bucketEmptier)
+		finish(stack)
 	}
 	return &buckets
 }

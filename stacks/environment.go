@@ -36,7 +36,7 @@ func NewEnvironment(scope constructs.Construct, env config.Environment) *Environ
 		TaskRoles:  service.TaskRoles,
 		Repository: data.Repository,
 	})
-	addWarnings(data, env)
+	finish(network.Stack, data.Stack, service.Stack, pipeline.Stack)
 	return &Environment{Network: network, Data: data, Service: service, Pipeline: pipeline}
 }
 

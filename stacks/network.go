@@ -24,7 +24,6 @@ func NewNetworkStack(scope constructs.Construct, env config.Environment) *Networ
 		CIDR:              netip.MustParsePrefix(env.Network.CIDR),
 		AvailabilityZones: env.Network.AvailabilityZones,
 		NatGateways:       env.Network.NatGateways,
-	}).VPC
-	declareProviderLogs(stack, securityGroupShutter)
+	})
 	return &NetworkStack{Stack: stack, VPC: vpc}
 }

@@ -64,7 +64,6 @@ func NewPipelineStack(scope constructs.Construct, env config.Environment, props 
 	if env.Pipeline.Repository != "" {
 		newPipeline(stack, env, props, follow, artifacts, build)
 	}
-	declareProviderLogs(stack, bucketEmptier)
 	return &PipelineStack{Stack: stack}
 }
 

@@ -17,15 +17,19 @@ const (
 	securityGroupShutter = "Custom::VpcRestrictDefaultSGCustomResourceProvider" // where there is a VPC
 )
 
-// declareProviderLogs gives the library's function in stack, if it is there, a log group that goes with the stack, and a role
-// that writes there only. As shipped it may create log groups anywhere, and what it creates stays. Call it when the stack is
-// complete.
-func declareProviderLogs(stack awscdk.Stack, id string) {
-	found := stack.Node().TryFindChild(jsii.String(id))
-	if found == nil {
-		return
+// finish is called once for stacks that are complete. It gives the library's own functions in them log groups that go with the
+// stack, and roles that write there only. As shipped such a function may create log groups anywhere, and what it creates stays.
+func finish(stacks ...awscdk.Stack) {
+	for _, stack := range stacks {
+		for _, id := range []string{bucketEmptier, securityGroupShutter} {
+			if found := stack.Node().TryFindChild(jsii.String(id)); found != nil {
+				declareLogs(found.(constructs.Construct))
+			}
+		}
 	}
-	provider := found.(constructs.Construct)
+}
+
+func declareLogs(provider constructs.Construct) {
 	logs := loggroup.New(provider, "Logs", loggroup.Props{RetentionDays: 7})
 	children := provider.Node()
 	handler := children.FindChild(jsii.String("Handler")).(awscdk.CfnResource)
@@ -33,10 +37,10 @@ func declareProviderLogs(stack awscdk.Stack, id string) {
 
 	role := children.FindChild(jsii.String("Role")).(awscdk.CfnResource)
 	role.AddPropertyDeletionOverride(jsii.String("ManagedPolicyArns"))
-	policy := awsiam.NewCfnRolePolicy(provider, jsii.String("WriteLogs"), &awsiam.CfnRolePolicyProps{
+	writeLogs := awsiam.NewCfnRolePolicy(provider, jsii.String("WriteLogs"), &awsiam.CfnRolePolicyProps{
 		RoleName:       role.Ref(),
 		PolicyName:     jsii.String("WriteLogs"),
 		PolicyDocument: policy.Document(function.AllowLogs(logs)),
 	})
-	handler.AddResourceDependency(policy, nil)
+	handler.AddResourceDependency(writeLogs, nil)
 }

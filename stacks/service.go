@@ -89,7 +89,7 @@ func NewServiceStack(scope constructs.Construct, env config.Environment, props S
 		Permissions:      []policy.Statement{bucket.AllowObjects(props.Bucket)},
 		ManagedPolicies:  env.Service.TaskPolicyArns,
 	})
-	waitFor(web.Service, schema.Resource)
+	waitFor(web.Service, schema)
 
 	output(stack, "ClusterName", "ECS cluster", cluster.ClusterName())
 	output(stack, "ServiceName", "ECS service of the application", web.Service.ServiceName())

@@ -33,7 +33,7 @@ func New(scope constructs.Construct, id string, props Props) awss3.Bucket {
 	if props.ExpirationDays > 0 {
 		rule.Expiration = cdk.Days(props.ExpirationDays)
 	}
-	bucket := &awss3.BucketProps{
+	bucketProps := &awss3.BucketProps{
 		BlockPublicAccess: blockAll(),
 		Encryption:        awss3.BucketEncryption_S3_MANAGED,
 		EnforceSSL:        jsii.Bool(true),
@@ -42,15 +42,15 @@ func New(scope constructs.Construct, id string, props Props) awss3.Bucket {
 		AutoDeleteObjects: jsii.Bool(!props.Retain),
 	}
 	if props.Name != "" {
-		bucket.BucketName = jsii.String(props.Name)
+		bucketProps.BucketName = jsii.String(props.Name)
 	}
 	if props.Key != nil {
-		bucket.Encryption, bucket.EncryptionKey = awss3.BucketEncryption_KMS, props.Key
+		bucketProps.Encryption, bucketProps.EncryptionKey = awss3.BucketEncryption_KMS, props.Key
 	}
-	this := awss3.NewBucket(scope, jsii.String(id), bucket)
-	nag.Accept(this, nag.Finding{Rule: "AwsSolutions-S1", Reason: "Access logs need a second bucket, which costs and grows with " +
+	bucket := awss3.NewBucket(scope, jsii.String(id), bucketProps)
+	nag.Accept(bucket, nag.Finding{Rule: "AwsSolutions-S1", Reason: "Access logs need a second bucket, which costs and grows with " +
 		"every request. This one is closed to the public; CloudTrail's data events can record what roles do in it."})
-	return this
+	return bucket
 }
 
 // AllowObjects is what the application may do with the objects of b, and no more: the library's grants give ten actions.

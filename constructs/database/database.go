@@ -28,8 +28,8 @@ type Props struct {
 	BackupDays    int         // required; days of automated backups
 
 	DisableExtendedSupport bool // default: enrolled in RDS Extended Support, as RDS does itself; fixed at creation
-	AllowMajorUpgrade      bool
-	MultiAZ                bool
+	AllowMajorUpgrade      bool // default: a change of EngineVersion to another major version fails
+	MultiAZ                bool // default: one instance, without a standby
 	AllowPlaintext         bool // default: connections without TLS are refused
 	Retain                 bool // default: the instance, its backups and its credentials go with the stack
 }
@@ -53,25 +53,23 @@ func (d *Database) Secrets() *map[string]awsecs.Secret {
 
 // New defines a Database under scope.
 func New(scope constructs.Construct, id string, props Props) *Database {
-	if props.VPC == nil {
-		panic("database.New: VPC is required")
-	}
-	this := constructs.NewConstruct(scope, jsii.String(id))
-	securityGroup := awsec2.NewSecurityGroup(this, jsii.String("SecurityGroup"), &awsec2.SecurityGroupProps{
+	cdk.Require(props)
+	scope = constructs.NewConstruct(scope, jsii.String(id))
+	securityGroup := awsec2.NewSecurityGroup(scope, jsii.String("SecurityGroup"), &awsec2.SecurityGroupProps{
 		Vpc:              props.VPC,
 		Description:      jsii.String("Database: MySQL from the tasks of the service"),
 		AllowAllOutbound: jsii.Bool(false),
 	})
-	credentials := newCredentials(this, props)
+	credentials := newCredentials(scope, props)
 	engine := awsrds.DatabaseInstanceEngine_Mysql(&awsrds.MySqlInstanceEngineProps{
 		Version: awsrds.MysqlEngineVersion_Of(jsii.String(props.EngineVersion), jsii.String(props.EngineVersion)),
 	})
-	instance := awsrds.NewDatabaseInstance(this, jsii.String("Instance"), &awsrds.DatabaseInstanceProps{
+	instance := awsrds.NewDatabaseInstance(scope, jsii.String("Instance"), &awsrds.DatabaseInstanceProps{
 		Engine:                   engine,
 		EngineLifecycleSupport:   lifecycleSupport(props),
 		AllowMajorVersionUpgrade: jsii.Bool(props.AllowMajorUpgrade),
 		AutoMinorVersionUpgrade:  jsii.Bool(true),
-		ParameterGroup:           newParameterGroup(this, engine, props),
+		ParameterGroup:           newParameterGroup(scope, engine, props),
 		InstanceType:             awsec2.NewInstanceType(jsii.String(props.InstanceClass[len("db."):])),
 		MultiAz:                  jsii.Bool(props.MultiAZ),
 
@@ -124,7 +122,7 @@ func newCredentials(scope constructs.Construct, props Props) awssecretsmanager.S
 			IncludeSpace:            jsii.Bool(false),
 			RequireEachIncludedType: jsii.Bool(true),
 		},
-		RemovalPolicy: cdk.RemovalPolicy(props.Retain), // the final snapshot needs its password,
+		RemovalPolicy: cdk.RemovalPolicy(props.Retain), // kept with the final snapshot, which needs this password
 	})
 	nag.Accept(credentials, nag.Finding{Rule: "AwsSolutions-SMG4", Reason: "Tasks read the password when they start only: a rotation " +
 		"would cut the running ones off from the database. It is generated, and only the tasks' execution roles may read it."})

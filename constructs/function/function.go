@@ -40,8 +40,9 @@ type Props struct {
 // New defines a function under scope. Its permissions are part of its role, so that whatever waits for the function waits
 // for them too, and the library adds none.
 func New(scope constructs.Construct, id string, props Props) awslambda.Function {
-	this := constructs.NewConstruct(scope, jsii.String(id))
-	logs := loggroup.New(this, "Logs", loggroup.Props{RetentionDays: props.LogRetentionDays})
+	cdk.Require(props, "Handler", "MemoryMiB", "Environment", "Permissions")
+	scope = constructs.NewConstruct(scope, jsii.String(id))
+	logs := loggroup.New(scope, "Logs", loggroup.Props{RetentionDays: props.LogRetentionDays})
 	handler := props.Handler
 	if handler == "" {
 		handler = "bootstrap"
@@ -50,7 +51,7 @@ func New(scope constructs.Construct, id string, props Props) awslambda.Function 
 	for name, value := range props.Environment {
 		environment[name] = jsii.String(value)
 	}
-	return awslambda.NewFunction(this, jsii.String("Function"), &awslambda.FunctionProps{
+	return awslambda.NewFunction(scope, jsii.String("Function"), &awslambda.FunctionProps{
 		Description:  jsii.String(props.Description),
 		Code:         awslambda.Code_FromAsset(jsii.String(File(props.Architecture, props.Program)), nil),
 		Handler:      jsii.String(handler),
@@ -60,7 +61,7 @@ func New(scope constructs.Construct, id string, props Props) awslambda.Function 
 		MemorySize:   jsii.Number(max(props.MemoryMiB, 128)),
 		Environment:  &environment,
 		LogGroup:     logs,
-		Role:         policy.NewRole(this, "Role", Service, append(props.Permissions, AllowLogs(logs))...),
+		Role:         policy.NewRole(scope, "Role", Service, append(props.Permissions, AllowLogs(logs))...),
 	})
 }
 

@@ -31,14 +31,15 @@ type Props struct {
 
 // New defines a build that follows the application repository's buildspec.yml, with Docker.
 func New(scope constructs.Construct, id string, props Props) awscodebuild.PipelineProject {
-	this := constructs.NewConstruct(scope, jsii.String(id))
+	cdk.Require(props)
+	scope = constructs.NewConstruct(scope, jsii.String(id))
 	// An image is built on the architecture that it is for: emulation takes many times as long.
 	image := awscodebuild.LinuxBuildImage_STANDARD_7_0()
 	if props.Architecture == platform.ARM64 {
 		image = awscodebuild.LinuxArmBuildImage_AMAZON_LINUX_2023_STANDARD_3_0()
 	}
-	logs := loggroup.New(this, "Logs", loggroup.Props{RetentionDays: props.LogRetentionDays})
-	project := awscodebuild.NewPipelineProject(this, jsii.String("Project"), &awscodebuild.PipelineProjectProps{
+	logs := loggroup.New(scope, "Logs", loggroup.Props{RetentionDays: props.LogRetentionDays})
+	project := awscodebuild.NewPipelineProject(scope, jsii.String("Project"), &awscodebuild.PipelineProjectProps{
 		Description: jsii.String("Builds the application's image and pushes it"),
 		BuildSpec:   awscodebuild.BuildSpec_FromSourceFilename(jsii.String("buildspec.yml")),
 		Environment: &awscodebuild.BuildEnvironment{BuildImage: image, Privileged: jsii.Bool(true)},
@@ -48,7 +49,7 @@ func New(scope constructs.Construct, id string, props Props) awscodebuild.Pipeli
 			"ECR_REPOSITORY_URI": {Value: props.Repository.RepositoryUri()},
 			"CONTAINER_NAME":     {Value: props.ContainerName},
 		},
-		Role:                        newRole(this, props, logs),
+		Role:                        newRole(scope, props, logs),
 		Timeout:                     cdk.Duration(30 * time.Minute),
 		GrantReportGroupPermissions: jsii.Bool(false),
 		Logging: &awscodebuild.LoggingOptions{CloudWatch: &awscodebuild.CloudWatchLoggingOptions{

@@ -24,13 +24,9 @@ type Props struct {
 	NatGateways       int      // default: 1
 }
 
-// Network is a VPC whose private subnets reach the internet through NAT, and S3 through a gateway endpoint, which is free.
-type Network struct {
-	VPC awsec2.Vpc
-}
-
-// New defines a Network under scope. Its default security group is closed.
-func New(scope constructs.Construct, id string, props Props) *Network {
+// New defines a VPC under scope. Its private subnets reach the internet through NAT, and S3 through a gateway endpoint, which is
+// free. Its default security group is closed.
+func New(scope constructs.Construct, id string, props Props) awsec2.Vpc {
 	if !props.CIDR.IsValid() {
 		panic("network.New: CIDR is required")
 	}
@@ -55,7 +51,7 @@ func New(scope constructs.Construct, id string, props Props) *Network {
 	})
 	nag.Accept(vpc, nag.Finding{Rule: "AwsSolutions-VPC7", Reason: "Flow logs record traffic and stop none, and are billed by the GiB. " +
 		"What may reach what is four ways in all, which a test computes from the templates. Who must keep records can log this VPC from outside, by its id."})
-	return &Network{VPC: vpc}
+	return vpc
 }
 
 // zonesOf returns the names, or tokens for the region's first zones. It also answers CDK's question for the zones of a

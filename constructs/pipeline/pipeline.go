@@ -39,17 +39,18 @@ type Props struct {
 
 // New defines the pipeline under scope. A newer commit supersedes one that waits.
 func New(scope constructs.Construct, id string, props Props) awscodepipeline.Pipeline {
-	this := constructs.NewConstruct(scope, jsii.String(id))
+	cdk.Require(props, "Paths")
+	scope = constructs.NewConstruct(scope, jsii.String(id))
 	source := awscodepipeline.NewArtifact(jsii.String("Source"), nil)
 	image := awscodepipeline.NewArtifact(jsii.String("Image"), nil)
 	fetch := newSource(props, source)
 
-	pipeline := awscodepipeline.NewPipeline(this, jsii.String("Pipeline"), &awscodepipeline.PipelineProps{
+	pipeline := awscodepipeline.NewPipeline(scope, jsii.String("Pipeline"), &awscodepipeline.PipelineProps{
 		PipelineType:              awscodepipeline.PipelineType_V2,
 		ExecutionMode:             awscodepipeline.ExecutionMode_SUPERSEDED,
 		ArtifactBucket:            props.Artifacts,
 		CrossAccountKeys:          jsii.Bool(false),
-		Role:                      newRole(this, props),
+		Role:                      newRole(scope, props),
 		UsePipelineRoleForActions: jsii.Bool(true),
 		Triggers: &[]*awscodepipeline.TriggerProps{{
 			ProviderType:     awscodepipeline.ProviderType_CODE_STAR_SOURCE_CONNECTION,

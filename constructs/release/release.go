@@ -15,6 +15,7 @@ import (
 	"github.com/aws/jsii-runtime-go"
 
 	"flask-on-fargate/constructs/function"
+	"flask-on-fargate/internal/cdk"
 	"flask-on-fargate/internal/platform"
 	"flask-on-fargate/internal/policy"
 )
@@ -36,7 +37,8 @@ type Props struct {
 // New defines the function under scope. ECS calls it whenever a deployment of the service ends, whoever started it; the
 // pipeline calls it beside its deploy action.
 func New(scope constructs.Construct, id string, props Props) awslambda.Function {
-	this := constructs.NewConstruct(scope, jsii.String(id))
+	cdk.Require(props, "NotificationTopicArn", "NotificationKeyArn")
+	scope = constructs.NewConstruct(scope, jsii.String(id))
 	environment := map[string]string{
 		"CLUSTER":                *props.Cluster.ClusterArn(),
 		"SERVICE":                *props.Service.ServiceName(),
@@ -47,16 +49,16 @@ func New(scope constructs.Construct, id string, props Props) awslambda.Function 
 	if props.NotificationTopicArn != "" {
 		environment["NOTIFICATION_TOPIC_ARN"] = props.NotificationTopicArn
 	}
-	handler := function.New(this, "Handler", function.Props{
+	handler := function.New(scope, "Handler", function.Props{
 		Program:          "release",
 		Description:      "Follows deployments and moves the image tag live",
 		Architecture:     props.Architecture,
 		Timeout:          2 * time.Minute,
 		LogRetentionDays: props.LogRetentionDays,
 		Environment:      environment,
-		Permissions:      permissions(this, props),
+		Permissions:      permissions(scope, props),
 	})
-	awsevents.NewRule(this, jsii.String("DeploymentEnded"), &awsevents.RuleProps{
+	awsevents.NewRule(scope, jsii.String("DeploymentEnded"), &awsevents.RuleProps{
 		Description: jsii.String("Deployments of the service that ended, whoever started them"),
 		EventPattern: &awsevents.EventPattern{
 			Source:     jsii.Strings("aws.ecs"),

@@ -74,22 +74,18 @@ type Props struct {
 	AssetKeyArn string // default: the bootstrap bucket has no KMS key of its own
 }
 
-// SchemaInit runs the schema task whenever the SQL files, the engine or the database change, waits for its exit code, and
-// fails the deployment with the real reason.
-type SchemaInit struct {
-	Resource awscdk.CustomResource // what needs the schema depends on it
-}
+// New defines a resource that runs the schema task whenever the SQL files, the engine or the database change, waits for its
+// exit code, and fails the deployment with the real reason. What needs the schema depends on it.
+func New(scope constructs.Construct, id string, props Props) awscdk.CustomResource {
+	cdk.Require(props, "AssetKeyArn")
+	scope = constructs.NewConstruct(scope, jsii.String(id))
+	logs := loggroup.New(scope, "Logs", loggroup.Props{Name: props.LogGroupName, RetentionDays: props.LogRetentionDays})
+	sql := awss3assets.NewAsset(scope, jsii.String("Sql"), &awss3assets.AssetProps{Path: jsii.String(assetDir())})
+	task := newTask(scope, props, logs, sql)
 
-// New defines a SchemaInit under scope.
-func New(scope constructs.Construct, id string, props Props) *SchemaInit {
-	this := constructs.NewConstruct(scope, jsii.String(id))
-	logs := loggroup.New(this, "Logs", loggroup.Props{Name: props.LogGroupName, RetentionDays: props.LogRetentionDays})
-	sql := awss3assets.NewAsset(this, jsii.String("Sql"), &awss3assets.AssetProps{Path: jsii.String(assetDir())})
-	task := newTask(this, props, logs, sql)
-
-	resource := awscdk.NewCustomResource(this, jsii.String("Resource"), &awscdk.CustomResourceProps{
+	resource := awscdk.NewCustomResource(scope, jsii.String("Resource"), &awscdk.CustomResourceProps{
 		ResourceType:   jsii.String("Custom::SchemaInit"),
-		ServiceToken:   newProvider(this, props, task, logs).ServiceToken(),
+		ServiceToken:   newProvider(scope, props, task, logs).ServiceToken(),
 		ServiceTimeout: cdk.Duration(serviceTimeout),
 		Properties: &map[string]any{
 			"Cluster":            props.Cluster.ClusterArn(),
@@ -106,7 +102,7 @@ func New(scope constructs.Construct, id string, props Props) *SchemaInit {
 	})
 	// CloudFormation sees that the resource needs the task definition, not what the task needs.
 	resource.Node().AddDependency(task.TaskRole(), task.ExecutionRole(), props.DatabaseAccess)
-	return &SchemaInit{Resource: resource}
+	return resource
 }
 
 // newTask defines the one-off task. Neither the mysql image nor the AWS CLI's can unpack an archive, so that the seed

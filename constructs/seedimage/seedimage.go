@@ -35,8 +35,9 @@ type Props struct {
 // New defines a resource that pushes this project's own image as `seed`, always, and as `live` unless a real image is
 // live. It fails early if the live image cannot run on the configured architecture.
 func New(scope constructs.Construct, id string, props Props) awscdk.CustomResource {
-	this := constructs.NewConstruct(scope, jsii.String(id))
-	handler := function.New(this, "Handler", function.Props{
+	cdk.Require(props)
+	scope = constructs.NewConstruct(scope, jsii.String(id))
+	handler := function.New(scope, "Handler", function.Props{
 		Program:          program,
 		Description:      "Pushes the seed image",
 		Architecture:     props.Architecture,
@@ -45,7 +46,7 @@ func New(scope constructs.Construct, id string, props Props) awscdk.CustomResour
 		LogRetentionDays: props.LogRetentionDays,
 		Permissions:      []policy.Statement{repository.AllowLogin(), repository.AllowPush(props.Repository)},
 	})
-	return awscdk.NewCustomResource(this, jsii.String("Resource"), &awscdk.CustomResourceProps{
+	return awscdk.NewCustomResource(scope, jsii.String("Resource"), &awscdk.CustomResourceProps{
 		ResourceType:   jsii.String("Custom::SeedImage"),
 		ServiceToken:   handler.FunctionArn(),
 		ServiceTimeout: cdk.Duration(timeout + time.Minute),

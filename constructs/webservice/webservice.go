@@ -76,7 +76,7 @@ type Props struct {
 
 	HealthCheckPath  string        // required
 	HealthCheckCodes string        // required; HTTP status codes of a healthy answer, "200-399"
-	HealthCheckGrace time.Duration // required; how long a new task's failed health checks do not count
+	HealthCheckGrace time.Duration // default: none; how long a new task's failed health checks do not count
 
 	Command         []string // default: the image's own
 	Environment     map[string]string
@@ -94,9 +94,7 @@ type WebService struct {
 
 // New defines a WebService under scope.
 func New(scope constructs.Construct, id string, props Props) *WebService {
-	if props.Cluster == nil || props.SecurityGroup == nil {
-		panic("webservice.New: Cluster and SecurityGroup are required")
-	}
+	cdk.Require(props, "HealthCheckGrace", "Command", "Environment", "Secrets", "Permissions", "ManagedPolicies")
 	task := newTaskDefinition(scope, props)
 	pattern := awsecspatterns.NewApplicationLoadBalancedFargateService(scope, jsii.String(id), &awsecspatterns.ApplicationLoadBalancedFargateServiceProps{
 		Cluster:              props.Cluster,
@@ -129,13 +127,13 @@ func New(scope constructs.Construct, id string, props Props) *WebService {
 	setDeploymentSafety(pattern.Service())
 	// The pattern waits for the task role only: without the execution role's policy the first task cannot pull its image.
 	pattern.Service().Node().AddDependency(task.ExecutionRole())
-	this := &WebService{
+	web := &WebService{
 		Service:      pattern.Service(),
 		TaskRoles:    []awsiam.IRole{task.ExecutionRole(), task.TaskRole()},
 		LoadBalancer: pattern.LoadBalancer(),
 	}
-	this.acceptFindings(task, props)
-	return this
+	web.acceptFindings(task, props)
+	return web
 }
 
 // acceptFindings says why what a security review asks about is right here, and what the statements are for that the library
