@@ -79,11 +79,11 @@ validate: app ## Validate every environment's templates with AWS's rules, in ful
 lint-templates: app .local/lint/.installed ## Ask cfn-lint for a second opinion on every template
 	CDK_VALIDATION=false go test -tags=lint -run Lint -count=1 -v ./stacks
 
-.local/lint/.installed: lint/requirements.txt
+.local/lint/.installed: checks/lint/requirements.txt
 	$(need-python)
 	@echo 'Installing cfn-lint into .local/lint (about 10 s)' >&2
 	@rm -rf .local/lint && python3 -m venv .local/lint
-	@.local/lint/bin/pip install --quiet --disable-pip-version-check --require-hashes -r lint/requirements.txt
+	@.local/lint/bin/pip install --quiet --disable-pip-version-check --require-hashes -r checks/lint/requirements.txt
 	@touch $@
 
 .PHONY: schema-test
@@ -92,8 +92,8 @@ schema-test: app mariadb ## Apply the schema to real MariaDB servers by the very
 	SCHEMA_TEMPLATE="$$(ls "$(CURDIR)"/cdk.out/devService*.template.json)" go test -tags=schematest -count=1 -parallel=4 ./internal/schematest
 
 .PHONY: mutants
-mutants: app mariadb templatediff ## Break the project in every way of mutants/mutants.yaml and show that the tests notice (half an hour; ARGS='-only EXPRESSION': some)
-	@CDK_VALIDATION=false go run ./mutants $(ARGS)
+mutants: app mariadb templatediff ## Break the project in every way of checks/mutants/mutants.yaml and show that the tests notice (half an hour; ARGS='-only EXPRESSION': some)
+	@CDK_VALIDATION=false go run ./checks/mutants $(ARGS)
 
 .PHONY: mariadb
 mariadb: # Debian 12's, whose client and server the tests know
@@ -226,16 +226,16 @@ verify: app ## Run every proof, the mutants too, and show one page of figures (t
 	@.ci/verify
 
 .PHONY: bench
-bench: app bench/javascript/node_modules/.package-lock.json ## Measure how long a warm synth takes, against other applications (minutes)
-	@go build -tags=bench -trimpath -o bin/bench-empty ./bench/empty
-	@go build -tags=bench -trimpath -o bin/bench-environments ./bench/environments
-	@go run -tags=bench ./bench
+bench: app checks/bench/javascript/node_modules/.package-lock.json ## Measure how long a warm synth takes, against other applications (minutes)
+	@go build -tags=bench -trimpath -o bin/bench-empty ./checks/bench/empty
+	@go build -tags=bench -trimpath -o bin/bench-environments ./checks/bench/environments
+	@go run -tags=bench ./checks/bench
 
-bench/javascript/node_modules/.package-lock.json: bench/javascript/package.json bench/javascript/package-lock.json
+checks/bench/javascript/node_modules/.package-lock.json: checks/bench/javascript/package.json checks/bench/javascript/package-lock.json
 	@npm ci --prefix bench/javascript --no-fund --no-audit --no-update-notifier --loglevel=error
 	@touch $@
 
 .PHONY: clean
 clean: ## Remove everything that was built or installed
 	@[ ! -e .local/run/target.json ] || { echo 'the local target runs, or its state is there: `make local-down` first' >&2; exit 1; }
-	rm -rf bin dist cdk.out cdk.tool node_modules bench/javascript/node_modules cmd/infra/templatediff/node_modules internal/templatecheck/iamdata/node_modules local/node_modules .local .cdk-validated
+	rm -rf bin dist cdk.out cdk.tool node_modules checks/bench/javascript/node_modules cmd/infra/templatediff/node_modules internal/templatecheck/iamdata/node_modules local/node_modules .local .cdk-validated

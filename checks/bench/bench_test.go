@@ -33,7 +33,7 @@ func TestRunCallsTheCLI(t *testing.T) {
 			emptyGo, "synth --quiet --output out --app bin/bench-empty; CDK_VALIDATION=false\n",
 		},
 		"for another application, validated": {
-			javascriptShipped, "synth --quiet --output out --app node bench/javascript/app.js; CDK_VALIDATION=unset\n",
+			javascriptShipped, "synth --quiet --output out --app node checks/bench/javascript/app.js; CDK_VALIDATION=unset\n",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -33,14 +33,14 @@ var (
 	emptyGo           = subject{Name: "empty application in Go, validation off", App: "bin/bench-empty"}
 	javascriptShipped = subject{Name: "the same in JavaScript, as shipped", App: javascript, Validate: true}
 	javascriptOff     = subject{Name: "the same in JavaScript, validation off", App: javascript}
-	emptyJavascript   = subject{Name: "empty application in JavaScript, validation off", App: "node bench/javascript/empty.js"}
+	emptyJavascript   = subject{Name: "empty application in JavaScript, validation off", App: "node checks/bench/javascript/empty.js"}
 	oneEnvironment    = subject{Name: "1 environment, validation off", App: "bin/bench-environments 1"}
 	environments      = subject{Name: "5 environments, validation off", App: "bin/bench-environments 5"}
 
 	subjects = []subject{ours, emptyGo, javascriptShipped, javascriptOff, emptyJavascript, oneEnvironment, environments}
 )
 
-const javascript = "node bench/javascript/app.js"
+const javascript = "node checks/bench/javascript/app.js"
 
 // saidLimit is how much of a failed subject's output an error shows, in bytes: Node.js prints whole minified files.
 const saidLimit = 2000

@@ -19,7 +19,7 @@ func TestTheListFitsTheProject(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := l.check(".."); err != nil {
+	if err := l.check("../.."); err != nil {
 		t.Error(err)
 	}
 }
@@ -54,7 +54,7 @@ func TestNoCommandComparesGoldenTemplates(t *testing.T) {
 // goldenTests are the tests of a folder that read stacks/testdata.
 func goldenTests(t *testing.T, folder string) []string {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join("..", folder, "*_test.go"))
+	files, err := filepath.Glob(filepath.Join("..", "..", folder, "*_test.go"))
 	if err != nil {
 		t.Fatal(err)
 	}
