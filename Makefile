@@ -56,7 +56,7 @@ test: app templatediff ## Run every test that needs no server
 .PHONY: check
 check: app ## Check formatting, vet with every build tag, and that go.mod is in step
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "run gofmt -w on: $$unformatted"; exit 1; }
-	go vet -tags=validate,lint,schematest,bench ./...
+	go vet -tags=validate,lint,schematest,bench,mutants ./...
 	go -C sql/enginetest vet ./...
 	go mod tidy -diff
 	go -C sql/enginetest mod tidy -diff
@@ -93,6 +93,7 @@ schema-test: app mariadb ## Apply the schema to real MariaDB servers by the very
 
 .PHONY: mutants
 mutants: app mariadb templatediff ## Break the project in every way of checks/mutants/mutants.yaml and show that the tests notice (half an hour; ARGS='-only EXPRESSION': some)
+	@go test -tags=mutants -run=Golden ./checks/mutants
 	@CDK_VALIDATION=false go run ./checks/mutants $(ARGS)
 
 .PHONY: mariadb
