@@ -227,16 +227,11 @@ verify: app ## Run every proof, the mutants too, and show one page of figures (t
 	@.ci/verify
 
 .PHONY: bench
-bench: app checks/bench/javascript/node_modules/.package-lock.json ## Measure how long a warm synth takes, against other applications (minutes)
+bench: app ## Measure how long a warm synth takes, against BASE [HEAD~1], a git revision, and an empty application (two minutes)
 	@go build -tags=bench -trimpath -o bin/bench-empty ./checks/bench/empty
-	@go build -tags=bench -trimpath -o bin/bench-environments ./checks/bench/environments
-	@go run -tags=bench ./checks/bench
-
-checks/bench/javascript/node_modules/.package-lock.json: checks/bench/javascript/package.json checks/bench/javascript/package-lock.json
-	@npm ci --prefix bench/javascript --no-fund --no-audit --no-update-notifier --loglevel=error
-	@touch $@
+	@go run ./checks/bench $(if $(BASE),-base '$(BASE)')
 
 .PHONY: clean
 clean: ## Remove everything that was built or installed
 	@[ ! -e .local/run/target.json ] || { echo 'the local target runs, or its state is there: `make local-down` first' >&2; exit 1; }
-	rm -rf bin dist cdk.out cdk.tool node_modules checks/bench/javascript/node_modules cmd/infra/templatediff/node_modules internal/templatecheck/iamdata/node_modules local/node_modules .local .cdk-validated
+	rm -rf bin dist cdk.out cdk.tool node_modules cmd/infra/templatediff/node_modules internal/templatecheck/iamdata/node_modules local/node_modules .local .cdk-validated

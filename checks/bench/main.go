@@ -1,152 +1,127 @@
-// Command bench measures how long a warm `cdk synth` of the environment dev takes, paired with what it can be compared
-// with: every round runs every subject once, so that whatever slows the machine for a while slows all of them. Run it in
-// the folder of cdk.json through `make bench`, which builds the subjects.
-//
-// It fails when a subject fails, not when a bound is missed: a time depends on the machine.
+// Command bench measures how long a warm `cdk synth` takes, and compares it with other applications (README.md).
 package main
 
 import (
-	"bytes"
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
-	"runtime"
+	"slices"
 	"strings"
 	"syscall"
+	"text/tabwriter"
 	"time"
 )
 
-// subject is one way to run `cdk synth --quiet` with the CDK CLI, Node.js and feature flags of this project.
+// subject is one way to run `cdk synth --quiet`.
 type subject struct {
-	Name     string
-	App      string // default: the command in cdk.json, as a user runs it
-	Validate bool   // default: CDK_VALIDATION=false
+	name      string
+	dir       string    // the folder of cdk.json and of node_modules, with the CDK CLI and Node.js
+	app       string    // default: the command in cdk.json, as a user runs it
+	wall, cpu []float64 // seconds, one value a round
 }
-
-// The subjects of a round, in this order.
-var (
-	ours              = subject{Name: "this application, validated before", Validate: true}
-	emptyGo           = subject{Name: "empty application in Go, validation off", App: "bin/bench-empty"}
-	javascriptShipped = subject{Name: "the same in JavaScript, as shipped", App: javascript, Validate: true}
-	javascriptOff     = subject{Name: "the same in JavaScript, validation off", App: javascript}
-	emptyJavascript   = subject{Name: "empty application in JavaScript, validation off", App: "node checks/bench/javascript/empty.js"}
-	oneEnvironment    = subject{Name: "1 environment, validation off", App: "bin/bench-environments 1"}
-	environments      = subject{Name: "5 environments, validation off", App: "bin/bench-environments 5"}
-
-	subjects = []subject{ours, emptyGo, javascriptShipped, javascriptOff, emptyJavascript, oneEnvironment, environments}
-)
-
-const javascript = "node checks/bench/javascript/app.js"
-
-// saidLimit is how much of a failed subject's output an error shows, in bytes: Node.js prints whole minified files.
-const saidLimit = 2000
-
-// sample is what one run took.
-type sample struct {
-	Wall   time.Duration
-	CPU    time.Duration // user and system, of the whole process tree
-	Memory int64         // in bytes, of the largest process
-}
-
-// results holds the samples of each subject, one a round.
-type results map[subject][]sample
 
 func main() {
 	rounds := flag.Int("rounds", 5, "how often each subject is measured")
+	base := flag.String("base", "HEAD~1", "the git `revision` to compare with")
 	flag.Parse()
-	if err := bench(os.Stdout, *rounds); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := bench(ctx, os.Stdout, max(1, *rounds), *base); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func bench(w io.Writer, rounds int) error {
-	if rounds < 1 {
-		return fmt.Errorf("-rounds is %d; use 1 or more", rounds)
-	}
-	if _, err := os.Stat("cdk.json"); err != nil {
-		return fmt.Errorf("this is not the folder of cdk.json: %w; run `make bench`", err)
-	}
-	// Each subject keeps its assembly from round to round, as a user does.
-	outputs, err := os.MkdirTemp("", "bench-")
+func bench(ctx context.Context, out io.Writer, rounds int, base string) (err error) {
+	scratch, err := os.MkdirTemp("", "bench-")
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(outputs)
-	output := func(i int) string { return filepath.Join(outputs, fmt.Sprint(i)) }
+	defer func() { err = errors.Join(err, os.RemoveAll(scratch)) }()
+	tree := filepath.Join(scratch, "tree")
+	if err := run(command(ctx, ".", "git", "worktree", "add", "--quiet", "--detach", tree, base)); err != nil {
+		return err
+	}
+	// Also after an interrupt, so with a context of its own.
+	defer func() {
+		err = errors.Join(err, run(command(context.WithoutCancel(ctx), ".", "git", "worktree", "remove", "--force", tree)))
+	}()
+	fmt.Fprintf(os.Stderr, "Building %s in a worktree of its own\n", base)
+	if err := run(command(ctx, tree, "make", "--silent", "app")); err != nil {
+		return err
+	}
 
-	measured := results{}
-	for round := range rounds + 1 {
+	subjects := []*subject{{name: "this working tree", dir: "."}, {name: base, dir: tree}, {name: "an empty application", dir: ".", app: "bin/bench-empty"}}
+	for round := range rounds + 1 { // the first warms the caches
 		for i, s := range subjects {
-			taken, err := s.run(output(i), round > 0)
-			if err != nil {
-				return fmt.Errorf("%s: %w", s.Name, err)
-			}
-			if round > 0 { // the first warms the caches
-				measured[s] = append(measured[s], taken)
+			if err := s.synth(ctx, filepath.Join(scratch, fmt.Sprint(i)), round > 0); err != nil {
+				return fmt.Errorf("%s: %w", s.name, err)
 			}
 		}
 	}
-	for _, i := range []int{0, 2} {
-		counts, err := countResources(output(i))
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(w, "%-36s  %s\n", subjects[i].Name, counts)
+	return report(out, subjects)
+}
+
+// synth synthesizes into the folder output and, if the run counts, keeps how long that took.
+func (s *subject) synth(ctx context.Context, output string, counts bool) error {
+	tools, err := filepath.Abs(filepath.Join(s.dir, "node_modules", ".bin"))
+	if err != nil {
+		return err
 	}
-	fmt.Fprintf(w, "\n%d rounds on %d CPUs; min, median and max\n\n", rounds, runtime.NumCPU())
-	report(w, measured)
+	cmd := command(ctx, s.dir, filepath.Join(tools, "cdk"), "synth", "--quiet", "--output", output)
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "CDK_VALIDATION=") })
+	cmd.Env = append(cmd.Env, "PATH="+tools+string(filepath.ListSeparator)+os.Getenv("PATH"))
+	if s.app != "" { // nothing remembers that its templates passed AWS's validation
+		cmd.Args = append(cmd.Args, "--app", s.app)
+		cmd.Env = append(cmd.Env, "CDK_VALIDATION=false")
+	}
+	start := time.Now()
+	if err := run(cmd); err != nil || !counts {
+		return err
+	}
+	s.wall = append(s.wall, time.Since(start).Seconds())
+	s.cpu = append(s.cpu, (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()) // of all its processes
 	return nil
 }
 
-// run synthesizes into the directory output. A warm run that had to validate is an error: an input changed meanwhile, or
-// the templates do not pass.
-func (s subject) run(output string, warm bool) (sample, error) {
-	args := []string{"synth", "--quiet", "--output", output}
-	if s.App != "" {
-		args = append(args, "--app", s.App)
-	}
-	cmd := exec.Command("cdk", args...)
-	cmd.Env = environ(s.Validate)
-	taken, said, err := measure(cmd)
-	if err != nil {
-		return sample{}, fmt.Errorf("`%s` failed: %w\n%s", strings.Join(cmd.Args, " "), err, said[max(0, len(said)-saidLimit):])
-	}
-	if warm && s == ours && bytes.Contains(said, []byte("Validating the templates")) {
-		return sample{}, errors.New("the templates were validated again: mend what `cdk synth` reports, or try again if a file was being edited")
-	}
-	return taken, nil
+func command(ctx context.Context, dir, name string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir = dir
+	return cmd
 }
 
-// environ is this process's environment with the pinned CLI and Node.js first, and without a choice of its own.
-func environ(validate bool) []string {
-	var env []string
-	for _, variable := range os.Environ() {
-		if !strings.HasPrefix(variable, "CDK_VALIDATION=") {
-			env = append(env, variable)
-		}
-	}
-	if !validate {
-		env = append(env, "CDK_VALIDATION=false")
-	}
-	return env
-}
-
-// measure runs cmd and returns what it took and what it printed.
-func measure(cmd *exec.Cmd) (sample, []byte, error) {
-	start := time.Now()
+// run shows what the command said only if it failed.
+func run(cmd *exec.Cmd) error {
 	said, err := cmd.CombinedOutput()
-	taken := sample{Wall: time.Since(start)}
-	if state := cmd.ProcessState; state != nil {
-		taken.CPU = state.UserTime() + state.SystemTime() // with the descendants that were waited for
-		taken.Memory = int64(state.SysUsage().(*syscall.Rusage).Maxrss)
-		if runtime.GOOS != "darwin" {
-			taken.Memory *= 1024
-		}
+	if err != nil {
+		return fmt.Errorf("%s: %w\n%s", cmd, err, said)
 	}
-	return taken, said, err
+	return nil
+}
+
+// report prints what each subject took, and the first one's wall time divided by its own, round by round.
+func report(out io.Writer, subjects []*subject) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "%d rounds\twall s\tmin\tmax\tCPU s\tmin\tmax\tratio\tmin\tmax\n", len(subjects[0].wall))
+	for _, s := range subjects {
+		var ratios []float64
+		for round, wall := range s.wall {
+			ratios = append(ratios, subjects[0].wall[round]/wall)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", s.name, spread(s.wall), spread(s.cpu), spread(ratios))
+	}
+	return w.Flush()
+}
+
+// spread is the median of the values, the least and the greatest.
+func spread(values []float64) string {
+	sorted := slices.Sorted(slices.Values(values))
+	n := len(sorted)
+	return fmt.Sprintf("%.2f\t%.2f\t%.2f", (sorted[(n-1)/2]+sorted[n/2])/2, sorted[0], sorted[n-1])
 }
