@@ -25,7 +25,7 @@ go-sources = $(filter $(1) $(addsuffix /%,$(1)),$(sources))
 .DEFAULT_GOAL := help
 .PHONY: help
 help: ## List the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r target text; do printf '  make %-18s %s\n' "$$target" "$$text"; done
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: synth
 synth: app ## Synthesize the environment ENV [dev] into cdk.out/ and summarize it
