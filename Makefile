@@ -61,6 +61,10 @@ check: app ## Check formatting, vet with every build tag, and that go.mod is in 
 	go mod tidy -diff
 	go -C sql/enginetest mod tidy -diff
 
+.PHONY: lint
+lint: ## Run golangci-lint (.golangci.yml); the first time this compiles it: two to five minutes
+	go tool -modfile=checks/golangci/go.mod golangci-lint run ./...
+
 .PHONY: sweep
 sweep: app ## Synthesize 200 generated environments, and ask each for what must always hold (two minutes)
 	CDK_VALIDATION=false go test ./stacks -run TestSweep -rapid.checks=200 -count=1 -v
