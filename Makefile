@@ -54,12 +54,13 @@ test: app templatediff ## Run every test that needs no server
 	@go -C sql/enginetest test ./...
 
 .PHONY: check
-check: app ## Check formatting, vet with every build tag, and that go.mod is in step
+check: app ## Check formatting, vet with every build tag, and that go.mod and NOTICE are in step
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "run gofmt -w on: $$unformatted"; exit 1; }
 	go vet -tags=validate,lint,schematest,bench,mutants ./...
 	go -C sql/enginetest vet ./...
 	go mod tidy -diff
 	go -C sql/enginetest mod tidy -diff
+	@go run ./checks/notice | cmp -s - NOTICE || { echo 'NOTICE is not in step with what the functions link: run make notice' >&2; exit 1; }
 
 .PHONY: lint
 lint: ## Run golangci-lint (.golangci.yml); the first time this compiles it: two to five minutes
@@ -188,6 +189,10 @@ golden: app templatediff ## Rewrite the golden templates, and what is generated 
 authorization-data: node_modules/.package-lock.json ## Rewrite the part of AWS's authorization reference that the tests of policies read
 	@npm ci --prefix internal/templatecheck/iamdata --no-fund --no-audit --no-update-notifier --loglevel=error >&2
 	@node internal/templatecheck/iamdata/condense.js
+
+.PHONY: notice
+notice: app ## Rewrite NOTICE, the licences of what the functions link
+	@go run ./checks/notice >bin/NOTICE && mv bin/NOTICE NOTICE
 
 .PHONY: app
 app: node_modules/.package-lock.json bin/app bin/infra dist/functions dist/schema # what the command in cdk.json needs
