@@ -25,7 +25,7 @@ go-sources = $(filter $(1) $(addsuffix /%,$(1)),$(sources))
 .DEFAULT_GOAL := help
 .PHONY: help
 help: ## List the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r target text; do printf '  make %-18s %s\n' "$$target" "$$text"; done
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: synth
 synth: app ## Synthesize the environment ENV [dev] into cdk.out/ and summarize it
@@ -54,12 +54,17 @@ test: app templatediff ## Run every test that needs no server
 	@go -C sql/enginetest test ./...
 
 .PHONY: check
-check: app ## Check formatting, vet with every build tag, and that go.mod is in step
+check: app ## Check formatting, vet with every build tag, and that go.mod and NOTICE are in step
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "run gofmt -w on: $$unformatted"; exit 1; }
-	go vet -tags=validate,lint,schematest,bench ./...
+	go vet -tags=validate,lint,schematest,bench,mutants ./...
 	go -C sql/enginetest vet ./...
 	go mod tidy -diff
 	go -C sql/enginetest mod tidy -diff
+	@go run ./checks/notice | cmp -s - NOTICE || { echo 'NOTICE is not in step with what the functions link: run make notice' >&2; exit 1; }
+
+.PHONY: lint
+lint: ## Run golangci-lint (.golangci.yml); the first time this compiles it: two to five minutes
+	go tool -modfile=checks/golangci/go.mod golangci-lint run ./...
 
 .PHONY: sweep
 sweep: app ## Synthesize 200 generated environments, and ask each for what must always hold (two minutes)
@@ -79,11 +84,11 @@ validate: app ## Validate every environment's templates with AWS's rules, in ful
 lint-templates: app .local/lint/.installed ## Ask cfn-lint for a second opinion on every template
 	CDK_VALIDATION=false go test -tags=lint -run Lint -count=1 -v ./stacks
 
-.local/lint/.installed: lint/requirements.txt
+.local/lint/.installed: checks/lint/requirements.txt
 	$(need-python)
 	@echo 'Installing cfn-lint into .local/lint (about 10 s)' >&2
 	@rm -rf .local/lint && python3 -m venv .local/lint
-	@.local/lint/bin/pip install --quiet --disable-pip-version-check --require-hashes -r lint/requirements.txt
+	@.local/lint/bin/pip install --quiet --disable-pip-version-check --require-hashes -r checks/lint/requirements.txt
 	@touch $@
 
 .PHONY: schema-test
@@ -92,8 +97,9 @@ schema-test: app mariadb ## Apply the schema to real MariaDB servers by the very
 	SCHEMA_TEMPLATE="$$(ls "$(CURDIR)"/cdk.out/devService*.template.json)" go test -tags=schematest -count=1 -parallel=4 ./internal/schematest
 
 .PHONY: mutants
-mutants: app mariadb templatediff ## Break the project in every way of mutants/mutants.yaml and show that the tests notice (half an hour; ARGS='-only EXPRESSION': some)
-	@CDK_VALIDATION=false go run ./mutants $(ARGS)
+mutants: app mariadb templatediff ## Break the project in every way of checks/mutants/mutants.yaml and show that the tests notice (half an hour; ARGS='-only EXPRESSION': some)
+	@go test -tags=mutants -run=Golden ./checks/mutants
+	@CDK_VALIDATION=false go run ./checks/mutants $(ARGS)
 
 .PHONY: mariadb
 mariadb: # Debian 12's, whose client and server the tests know
@@ -184,6 +190,10 @@ authorization-data: node_modules/.package-lock.json ## Rewrite the part of AWS's
 	@npm ci --prefix internal/templatecheck/iamdata --no-fund --no-audit --no-update-notifier --loglevel=error >&2
 	@node internal/templatecheck/iamdata/condense.js
 
+.PHONY: notice
+notice: app ## Rewrite NOTICE, the licences of what the functions link
+	@go run ./checks/notice >bin/NOTICE && mv bin/NOTICE NOTICE
+
 .PHONY: app
 app: node_modules/.package-lock.json bin/app bin/infra dist/functions dist/schema # what the command in cdk.json needs
 
@@ -222,20 +232,16 @@ dist/schema: $(shell $(call schema-files,-e)) sql node_modules/.package-lock.jso
 		mv $@ "$$work/old" 2>/dev/null || true; mv "$$work/schema" dist/ || [ -d $@ ]
 
 .PHONY: verify
-verify: app ## Run every proof, the mutants too, and show one page of figures (three quarters of an hour)
-	@.ci/verify
+verify: ## Run every check of .ci/run, then the mutants (three quarters of an hour)
+	@.ci/run
+	@$(MAKE) mutants
 
 .PHONY: bench
-bench: app bench/javascript/node_modules/.package-lock.json ## Measure how long a warm synth takes, against other applications (minutes)
-	@go build -tags=bench -trimpath -o bin/bench-empty ./bench/empty
-	@go build -tags=bench -trimpath -o bin/bench-environments ./bench/environments
-	@go run -tags=bench ./bench
-
-bench/javascript/node_modules/.package-lock.json: bench/javascript/package.json bench/javascript/package-lock.json
-	@npm ci --prefix bench/javascript --no-fund --no-audit --no-update-notifier --loglevel=error
-	@touch $@
+bench: app ## Measure how long a warm synth takes, against BASE [HEAD~1], a git revision, and an empty application (two minutes)
+	@go build -tags=bench -trimpath -o bin/bench-empty ./checks/bench/empty
+	@go run ./checks/bench $(if $(BASE),-base '$(BASE)')
 
 .PHONY: clean
 clean: ## Remove everything that was built or installed
 	@[ ! -e .local/run/target.json ] || { echo 'the local target runs, or its state is there: `make local-down` first' >&2; exit 1; }
-	rm -rf bin dist cdk.out cdk.tool node_modules bench/javascript/node_modules cmd/infra/templatediff/node_modules internal/templatecheck/iamdata/node_modules local/node_modules .local .cdk-validated
+	rm -rf bin dist cdk.out cdk.tool node_modules cmd/infra/templatediff/node_modules internal/templatecheck/iamdata/node_modules local/node_modules .local .cdk-validated

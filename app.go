@@ -62,7 +62,7 @@ func closeKernel() {
 	}()
 	jsii.Close()
 	write.Close()
-	terminal.Write(bytes.ReplaceAll(<-said, []byte(lostRace), nil))
+	_, _ = terminal.Write(bytes.ReplaceAll(<-said, []byte(lostRace), nil))
 }
 
 // synth writes the assembly that the context asks for. A wrong configuration is reported before the

@@ -5,7 +5,6 @@ go 1.26.0
 toolchain go1.26.8
 
 ignore (
-	./bench/javascript/node_modules
 	./cmd/infra/templatediff/node_modules
 	./local/node_modules
 	./node_modules

@@ -93,7 +93,7 @@ func LoadDelivery(dir string) (Delivery, error) {
 		}
 		delivery.validate(r, names)
 	}
-	faults, _ := r.err().(Faults)
+	faults, _ := errors.AsType[Faults](r.err())
 	for i, delivered := range delivery.Environments {
 		if !slices.Contains(names, delivered.Name) {
 			continue // reported already

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -113,7 +114,7 @@ func TestLoadDeliveryWithoutAFileSaysWhatToDo(t *testing.T) {
 // The shipped files have no account: delivering them unchanged says where to put it, and nothing else.
 func TestTheShippedDeliveryLacksAccountsOnly(t *testing.T) {
 	_, err := LoadDelivery(".")
-	faults, ok := err.(Faults)
+	faults, ok := errors.AsType[Faults](err)
 	if !ok {
 		t.Fatalf("error %v, want faults", err)
 	}

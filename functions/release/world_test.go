@@ -174,13 +174,14 @@ func (w *world) platform(digest string) string {
 
 // resolve is what ECS makes of an image's name when a deployment begins.
 func (w *world) resolve(image string) string {
-	if _, digest, ok := strings.Cut(image, "@"); ok {
+	if strings.Contains(image, "@") {
 		return "" // ECS resolves tags only
-	} else if digest = w.tags[image[strings.LastIndex(image, ":")+1:]]; w.wholeTags {
-		return digest
-	} else {
-		return w.platform(digest)
 	}
+	digest := w.tags[image[strings.LastIndex(image, ":")+1:]]
+	if w.wholeTags {
+		return digest
+	}
+	return w.platform(digest)
 }
 
 func (w *world) tick() { w.clock = w.clock.Add(time.Second) }

@@ -11,6 +11,7 @@ import (
 	"database/sql"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -347,7 +348,7 @@ func (p *task) wait() result {
 	took := time.Since(p.started)
 	p.cancel()
 	r := result{t, p.cmd.ProcessState.ExitCode(), p.output.String(), took}
-	if _, ok := err.(*exec.ExitError); err != nil && !ok {
+	if _, ok := errors.AsType[*exec.ExitError](err); err != nil && !ok {
 		t.Errorf("the task did not end well: %v\n%s", err, r.output)
 	}
 	if left := groupMembers(p.cmd.Process.Pid); len(left) > 0 {

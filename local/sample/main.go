@@ -68,7 +68,7 @@ func serve(ctx context.Context, bindAddr, port string, page http.Handler, log io
 
 	mux := http.NewServeMux()
 	mux.Handle("/{$}", page)
-	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
+	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
 	server := &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: 10 * time.Second,

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"strings"
@@ -53,7 +52,7 @@ func (p *page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	checks.Wait()
 
 	var text bytes.Buffer
-	io.WriteString(&text, "Sample application of flask-on-fargate\n\n")
+	text.WriteString("Sample application of flask-on-fargate\n\n")
 	fmt.Fprintf(&text, "version:  %s\nhost:     %s\ndatabase: %s\nbucket:   %s\nsecret:   %s\n", p.version, p.host, database, bucket, p.secret)
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")

@@ -25,7 +25,7 @@ import (
 
 // Both are seen from the project's folder. What git ignores in workDir is not copied either.
 const (
-	listFile = "mutants/mutants.yaml"
+	listFile = "checks/mutants/mutants.yaml"
 	workDir  = ".local"
 )
 

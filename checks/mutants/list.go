@@ -103,7 +103,7 @@ func (m mutant) apply(dir string) (string, error) {
 		return "", fmt.Errorf("mutant %q puts what it finds, %q: give another text to put", m, m.Find)
 	}
 	if n := strings.Count(string(data), m.Find); m.Find == "" || n != 1 {
-		return "", fmt.Errorf("mutant %q: %s has %d times the text %q, want it once: adapt `find` in mutants/mutants.yaml to the code as it is, or remove the mutant", m, m.File, n, m.Find)
+		return "", fmt.Errorf("mutant %q: %s has %d times the text %q, want it once: adapt `find` in checks/mutants/mutants.yaml to the code as it is, or remove the mutant", m, m.File, n, m.Find)
 	}
 	return strings.Replace(string(data), m.Find, m.Put, 1), nil
 }
@@ -131,7 +131,7 @@ func (m mutant) checkSyntax(dir string) error {
 		var v any
 		return yaml.Unmarshal(data, &v)
 	default:
-		return fmt.Errorf("it is not known how to check the syntax of %s: add it to checkSyntax in mutants/list.go", m.File)
+		return fmt.Errorf("it is not known how to check the syntax of %s: add it to checkSyntax in checks/mutants/list.go", m.File)
 	}
 	tool.Dir = dir
 	if output, err := tool.CombinedOutput(); err != nil {
