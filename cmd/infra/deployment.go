@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"time"
 
+	"flask-on-fargate/internal/plaintext"
+
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
@@ -250,7 +252,7 @@ func (f *follower) follow(ctx context.Context, updated *types.Service) error {
 		case types.ServiceDeploymentStatusSuccessful:
 			f.say("completed")
 			fmt.Fprintf(f.out, "\nService %s runs %s on %s.\nThe tag live is moved to it by the environment itself, within about a minute.\n",
-				f.service.name, f.image, count(runningTasks(d), "task"))
+				f.service.name, f.image, plaintext.Count(runningTasks(d), "task"))
 			return nil
 		case types.ServiceDeploymentStatusRollbackSuccessful:
 			f.say("rolled back")
@@ -346,7 +348,7 @@ func (f *follower) say(line string) {
 
 func progress(d types.ServiceDeployment) string {
 	if t := d.TargetServiceRevision; t != nil && t.RequestedTaskCount > 0 {
-		return fmt.Sprintf("%d of %s running", t.RunningTaskCount, count(int(t.RequestedTaskCount), "new task"))
+		return fmt.Sprintf("%d of %s running", t.RunningTaskCount, plaintext.Count(int(t.RequestedTaskCount), "new task"))
 	}
 	return strings.ToLower(strings.ReplaceAll(string(d.Status), "_", " "))
 }

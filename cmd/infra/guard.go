@@ -14,6 +14,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"flask-on-fargate/config"
+	"flask-on-fargate/internal/plaintext"
+	"flask-on-fargate/internal/terminal"
 )
 
 const guardHelp = `Say whether a deployment would lose data, before it does.
@@ -369,9 +371,9 @@ func (v *verdict) decide(changes []resourceChange, allowances []config.Allowance
 // print writes the verdict for a person.
 func (v *verdict) print(w io.Writer) {
 	if v.Verdict == verdictStopped {
-		fmt.Fprintf(w, "%s environment %s: %s (%s)\n", yellow("STOPPED"), v.Environment, count(len(v.Stopped), "change")+" would lose data or access", v.Compared)
+		fmt.Fprintf(w, "%s environment %s: %s (%s)\n", terminal.Yellow("STOPPED"), v.Environment, plaintext.Count(len(v.Stopped), "change")+" would lose data or access", v.Compared)
 	} else {
-		fmt.Fprintf(w, "%s environment %s: nothing speaks against the deployment (%s, %s changed)\n", bold("FINE"), v.Environment, v.Compared, count(v.Changed, "resource"))
+		fmt.Fprintf(w, "%s environment %s: nothing speaks against the deployment (%s, %s changed)\n", terminal.Bold("FINE"), v.Environment, v.Compared, plaintext.Count(v.Changed, "resource"))
 	}
 	for i, f := range v.Stopped {
 		fmt.Fprintf(w, "\n%d. ", i+1)
@@ -380,11 +382,11 @@ func (v *verdict) print(w io.Writer) {
 	for _, f := range v.Allowed {
 		fmt.Fprint(w, "\nAllowed: ")
 		f.print(w)
-		fmt.Fprintf(w, "   %s\n", wrap("Allowed in "+v.file()+": "+f.Reason, summaryWidth-3, "   "))
+		fmt.Fprintf(w, "   %s\n", terminal.Wrap("Allowed in "+v.file()+": "+f.Reason, terminal.Width-3, "   "))
 	}
 	for _, a := range v.Unused {
-		fmt.Fprintf(w, "\n%s\n", wrap(fmt.Sprintf("The entry for %s.%s with the hash %s in %s fits no change here. Remove it if its change is deployed.",
-			a.LogicalID, a.Property, a.Hash, v.file()), summaryWidth, ""))
+		fmt.Fprintf(w, "\n%s\n", terminal.Wrap(fmt.Sprintf("The entry for %s.%s with the hash %s in %s fits no change here. Remove it if its change is deployed.",
+			a.LogicalID, a.Property, a.Hash, v.file()), terminal.Width, ""))
 	}
 	for _, note := range v.Notes {
 		fmt.Fprintf(w, "\n%s\n", note)
@@ -412,7 +414,7 @@ func (f finding) print(w io.Writer) {
 			fmt.Fprintf(w, "   %s: %s → %s\n", f.Property, show(f.Old), show(f.New))
 		}
 	}
-	fmt.Fprintf(w, "   %s\n", wrap(f.Problem, summaryWidth-3, "   "))
+	fmt.Fprintf(w, "   %s\n", terminal.Wrap(f.Problem, terminal.Width-3, "   "))
 }
 
 // allowanceYAML is the entries that let the findings pass, but for the reasons.

@@ -13,7 +13,9 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/spf13/cobra"
 
+	"flask-on-fargate/internal/plaintext"
 	"flask-on-fargate/internal/registry"
+	"flask-on-fargate/internal/terminal"
 )
 
 const releaseHelp = `Deploy an image that is in the repository of the environment ENV already, and
@@ -142,7 +144,7 @@ func platforms(image *registry.Image) string {
 
 // show prints what runs in the environment, and which image is to come.
 func (e *environment) show(ctx context.Context, out io.Writer, s *service, image *registry.Image, tags []string) error {
-	fmt.Fprintf(out, "%s\nservice %s\n\n", bold("Environment "+e.String()), s.name)
+	fmt.Fprintf(out, "%s\nservice %s\n\n", terminal.Bold("Environment "+e.String()), s.name)
 	const title, rest = "  %-9s %s\n", "            %s\n"
 	if len(s.running) == 0 {
 		fmt.Fprintf(out, title, "runs now", "nothing")
@@ -153,7 +155,7 @@ func (e *environment) show(ctx context.Context, out io.Writer, s *service, image
 			return err
 		}
 		fmt.Fprintf(out, title, "runs now", r.digest)
-		fmt.Fprintf(out, rest, tagList(tags)+", on "+count(r.tasks, "task"))
+		fmt.Fprintf(out, rest, tagList(tags)+", on "+plaintext.Count(r.tasks, "task"))
 	}
 	fmt.Fprintf(out, title, "to come", image.Digest)
 	fmt.Fprintf(out, rest, tagList(tags)+", for "+platforms(image))

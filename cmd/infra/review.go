@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"flask-on-fargate/config"
+	"flask-on-fargate/internal/plaintext"
 )
 
 const reviewHelp = `Report what a change of this project does to the environments: per stack what is
@@ -313,7 +314,7 @@ func describeStack(p pair, diff templateDiff, changes []resourceChange) (section
 		}
 	}
 	if len(folded) > 0 {
-		s.Items = append(s.Items, item{Text: onlyMetadata + ", nothing that runs: " + count(len(folded), "resource"), Folded: folded})
+		s.Items = append(s.Items, item{Text: onlyMetadata + ", nothing that runs: " + plaintext.Count(len(folded), "resource"), Folded: folded})
 	}
 	if len(s.Items) == 0 {
 		s.Items = []item{{Text: "changed in other sections than Resources and Outputs"}}

@@ -5,6 +5,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"flask-on-fargate/internal/terminal"
 )
 
 var renderers = map[string]func(io.Writer, report){"text": printReport, "markdown": printMarkdown}
@@ -39,13 +41,13 @@ func printReport(w io.Writer, r report) {
 	plain := func(text string) string { return strings.ReplaceAll(text, "`", "") }
 	fmt.Fprintln(w, r.summary())
 	for _, e := range r.changedOnly() {
-		fmt.Fprintf(w, "\n%s\n", bold("Environment "+e.Name))
+		fmt.Fprintf(w, "\n%s\n", terminal.Bold("Environment "+e.Name))
 		for _, s := range e.Sections {
-			fmt.Fprintf(w, "\n  %s\n", bold(plain(s.Title)))
+			fmt.Fprintf(w, "\n  %s\n", terminal.Bold(plain(s.Title)))
 			for _, i := range s.Items {
-				fmt.Fprintf(w, "    %s\n", wrap(plain(i.Text), summaryWidth-4, "      "))
+				fmt.Fprintf(w, "    %s\n", terminal.Wrap(plain(i.Text), terminal.Width-4, "      "))
 				for _, d := range i.Details {
-					fmt.Fprintf(w, "        %s\n", wrap(plain(d), summaryWidth-8, "          "))
+					fmt.Fprintf(w, "        %s\n", terminal.Wrap(plain(d), terminal.Width-8, "          "))
 				}
 			}
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"flask-on-fargate/config"
+	"flask-on-fargate/internal/plaintext"
 )
 
 const smokeHelp = `Request URL until the application answers well.
@@ -132,7 +133,7 @@ func (s smokeTest) run(ctx context.Context, w world, out io.Writer, timeout time
 		last = now
 		if took >= timeout {
 			return stop("%s has not answered with %s within %s, in %s; the last answer: %s%s",
-				s.address, s.wanted, timeout, count(tries, "request"), last.summary, last.quoteBody())
+				s.address, s.wanted, timeout, plaintext.Count(tries, "request"), last.summary, last.quoteBody())
 		}
 		if err := w.wait(ctx, min(smokeInterval, timeout-took)); err != nil {
 			return err

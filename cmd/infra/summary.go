@@ -9,25 +9,15 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/fatih/color"
+	"flask-on-fargate/internal/plaintext"
+	"flask-on-fargate/internal/terminal"
+
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/spf13/cobra"
 )
 
-const (
-	defaultAssembly = "cdk.out"
-
-	// summaryWidth is the widest line that a summary prints, in columns; only a longer word goes beyond it.
-	summaryWidth = 80
-)
-
-// Colours only mark headings. The package turns itself off when standard output is no terminal, when TERM is
-// "dumb", and when NO_COLOR is set.
-var (
-	bold   = color.New(color.Bold).SprintFunc()
-	yellow = color.New(color.Bold, color.FgYellow).SprintFunc()
-)
+const defaultAssembly = "cdk.out"
 
 func newSummary() *cobra.Command {
 	return &cobra.Command{
@@ -71,7 +61,7 @@ func printSummary(w io.Writer, stacks []stack) {
 		if name == "" {
 			title = "Outside the environments"
 		}
-		fmt.Fprintf(w, "%s\n%s\n\n%s\n\n", bold(title), locations(members), stackTable(members))
+		fmt.Fprintf(w, "%s\n%s\n\n%s\n\n", terminal.Bold(title), locations(members), stackTable(members))
 	}
 
 	var resources, outputs int
@@ -85,8 +75,8 @@ func printSummary(w io.Writer, stacks []stack) {
 			}
 		}
 	}
-	fmt.Fprintf(w, "%s %s, %s, %s, %s\n", bold("Total:"), count(len(stacks), "stack"), count(resources, "resource"),
-		count(outputs, "output"), count(len(warnings), "warning"))
+	fmt.Fprintf(w, "%s %s, %s, %s, %s\n", terminal.Bold("Total:"), plaintext.Count(len(stacks), "stack"), plaintext.Count(resources, "resource"),
+		plaintext.Count(outputs, "output"), plaintext.Count(len(warnings), "warning"))
 	printPace(w, stacks)
 	printWarnings(w, warnings)
 	printNext(w, stacks)
@@ -95,7 +85,7 @@ func printSummary(w io.Writer, stacks []stack) {
 func printPace(w io.Writer, stacks []stack) {
 	for _, s := range stacks {
 		if s.Pace != nil {
-			fmt.Fprintf(w, "\n%s\n\n  %s\n", bold("Pace of a release"), wrap(s.Pace.String(), summaryWidth-2, "  "))
+			fmt.Fprintf(w, "\n%s\n\n  %s\n", terminal.Bold("Pace of a release"), terminal.Wrap(s.Pace.String(), terminal.Width-2, "  "))
 		}
 	}
 }
@@ -136,7 +126,7 @@ func stackTable(stacks []stack) string {
 		nameWidth = max(nameWidth, len(s.Name))
 	}
 	nameWidth = min(nameWidth, 36) // leaves the outputs a readable width; a longer name is broken
-	outputWidth := summaryWidth - nameWidth - len(resourcesHeader) - 2*len(gap)
+	outputWidth := terminal.Width - nameWidth - len(resourcesHeader) - 2*len(gap)
 
 	t := table.NewWriter()
 	style := table.StyleDefault
@@ -166,10 +156,10 @@ func outputsCell(outputs []output, width int) string {
 			exports++
 			continue
 		}
-		lines = append(lines, wrap(o.Name+": "+cmp.Or(o.Description, valueKind(o.Value)), width, "  "))
+		lines = append(lines, terminal.Wrap(o.Name+": "+cmp.Or(o.Description, valueKind(o.Value)), width, "  "))
 	}
 	if exports > 0 {
-		lines = append(lines, "("+count(exports, "value")+" for other stacks)")
+		lines = append(lines, "("+plaintext.Count(exports, "value")+" for other stacks)")
 	}
 	return strings.Join(lines, "\n")
 }
@@ -208,9 +198,9 @@ func printWarnings(w io.Writer, warnings []warning) {
 		}
 		paths[m] = append(paths[m], warn.Path)
 	}
-	fmt.Fprintf(w, "\n%s\n", yellow("Warnings"))
+	fmt.Fprintf(w, "\n%s\n", terminal.Yellow("Warnings"))
 	for _, m := range messages {
-		fmt.Fprintf(w, "\n  %s\n", wrap(m.text, summaryWidth-2, "  "))
+		fmt.Fprintf(w, "\n  %s\n", terminal.Wrap(m.text, terminal.Width-2, "  "))
 		for _, path := range paths[m] {
 			fmt.Fprintf(w, "    at %s\n", path)
 		}
@@ -218,28 +208,6 @@ func printWarnings(w io.Writer, warnings []warning) {
 			fmt.Fprintf(w, "    id %s\n", m.id)
 		}
 	}
-}
-
-// wrap breaks the text between words into lines of at most width columns, of which the second and later ones start
-// with indent. A word that is longer than a line, such as a link, stays whole, so that it can be copied.
-func wrap(s string, width int, indent string) string {
-	var b strings.Builder
-	column := 0
-	for word := range strings.FieldsSeq(s) {
-		size := text.StringWidth(word)
-		switch {
-		case column == 0:
-		case column+1+size > width:
-			b.WriteString("\n" + indent)
-			column = len(indent)
-		default:
-			b.WriteByte(' ')
-			column++
-		}
-		b.WriteString(word)
-		column += size
-	}
-	return b.String()
 }
 
 // printNext names the commands with the context that made this assembly, since the CDK CLI synthesizes again.
@@ -253,12 +221,5 @@ func printNext(w io.Writer, stacks []stack) {
 	}
 	diff, deploy := "npx cdk diff"+context, "npx cdk deploy --all"+context
 	fmt.Fprintf(w, "\n%s\n\n  %-*s  what a deployment would change\n  %-*s  create or update the stacks\n",
-		bold("Next"), len(deploy), diff, len(deploy), deploy)
-}
-
-func count(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
+		terminal.Bold("Next"), len(deploy), diff, len(deploy), deploy)
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"flask-on-fargate/internal/terminal"
+
 	"github.com/fatih/color"
 )
 
@@ -32,7 +34,7 @@ func TestSummaryShowsAnAssembly(t *testing.T) {
 				t.Errorf("got:\n%s\nwant:\n%s", got, want)
 			}
 			for line := range strings.Lines(string(got)) {
-				if len(line) > summaryWidth+1 && !strings.Contains(line, "https://") {
+				if len(line) > terminal.Width+1 && !strings.Contains(line, "https://") {
 					t.Errorf("line of %d columns: %s", len(line), line)
 				}
 			}
@@ -66,7 +68,7 @@ func TestSummaryBreaksLongNames(t *testing.T) {
 		Outputs: []output{{Name: "AlbDnsName", Description: strings.Repeat("word ", 40)}},
 	}}
 	for line := range strings.Lines(stackTable(stacks)) {
-		if len(strings.TrimRight(line, "\n")) > summaryWidth {
+		if len(strings.TrimRight(line, "\n")) > terminal.Width {
 			t.Errorf("line of %d columns: %s", len(line), line)
 		}
 	}
