@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"flask-on-fargate/internal/assembly"
 )
 
 // names replaces logical ids and imports in what the program of [templateDiffDir] writes by the paths of constructs, which say
@@ -18,43 +20,26 @@ type names struct {
 	stacks  map[string]map[string]string // paths of each stack
 }
 
-func newNames(earlier, later []stack, pairs []pair) names {
+func newNames(earlier, later []assembly.Stack) names {
 	n := names{exports: map[string]string{}, stacks: map[string]map[string]string{}}
-	read := func(name string, d document) {
-		resources, err := d.resources()
-		if err != nil {
-			return // the names stay logical ids
+	for _, s := range slices.Concat(earlier, later) {
+		if n.stacks[s.Name] == nil {
+			n.stacks[s.Name] = map[string]string{}
 		}
-		if n.stacks[name] == nil {
-			n.stacks[name] = map[string]string{}
-		}
+		paths := n.stacks[s.Name]
+		resources, _ := s.Template.Resources() // an assembly that was read has them
 		for id, r := range resources {
 			if path := r.Path(); path != "" {
-				n.stacks[name][id] = path
+				paths[id] = path
 			}
 		}
-		outputs, _ := d["Outputs"].(map[string]any)
-		for _, o := range outputs {
-			output, _ := o.(map[string]any)
-			export, _ := output["Export"].(map[string]any)
-			exported, _ := export["Name"].(string)
-			for _, id := range references(output["Value"]) {
-				if path := n.stacks[name][id]; path != "" && exported != "" {
-					n.exports[exported] = path
+		for _, o := range s.Outputs {
+			for _, id := range assembly.References(o.Value) {
+				if paths[id] != "" && o.Export != "" {
+					n.exports[o.Export] = paths[id]
 				}
 			}
 		}
-	}
-	for _, stacks := range [][]stack{earlier, later} {
-		for _, s := range stacks {
-			if d, err := readTemplate(s); err == nil {
-				read(s.Name, d)
-			}
-		}
-	}
-	for _, p := range pairs {
-		read(p.Stack, p.Old)
-		read(p.Stack, p.New)
 	}
 	return n
 }

@@ -15,27 +15,8 @@ import (
 	"syscall"
 
 	"flask-on-fargate/config"
+	"flask-on-fargate/internal/assembly"
 )
-
-// readAssemblies reads the assembly in dir, or, if dir has none itself, those in its folders.
-func readAssemblies(dir string) ([]stack, error) {
-	if _, err := os.Stat(filepath.Join(dir, manifestFile)); !errors.Is(err, fs.ErrNotExist) {
-		return readAssembly(dir)
-	}
-	inner, err := filepath.Glob(filepath.Join(dir, "*", manifestFile))
-	if err != nil || len(inner) == 0 {
-		return readAssembly(dir) // says what is missing
-	}
-	var all []stack
-	for _, file := range inner {
-		stacks, err := readAssembly(filepath.Dir(file))
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, stacks...)
-	}
-	return all, nil
-}
 
 // baseline is what is compared with: a folder with assemblies, or a commit that is to be synthesized.
 type baseline struct{ name, dir, commit string }
@@ -43,7 +24,7 @@ type baseline struct{ name, dir, commit string }
 // findBaseline looks base up, which is quick: a folder, or else a git revision.
 func findBaseline(ctx context.Context, base string) (baseline, error) {
 	if info, err := os.Stat(base); err == nil && info.IsDir() {
-		_, err := readAssemblies(base)
+		_, err := assembly.ReadAll(base)
 		return baseline{name: base, dir: base}, err
 	}
 	commit, err := git(ctx, "rev-parse", "--verify", "--quiet", "--end-of-options", base+"^{commit}")
@@ -56,7 +37,7 @@ func findBaseline(ctx context.Context, base string) (baseline, error) {
 // has says whether there is an environment to compare with, as far as that is told without a synth.
 func (b baseline) has(ctx context.Context, env string) error {
 	if b.commit == "" {
-		_, err := stacksOf(b.dir, env)
+		_, err := assembly.ReadEnvironment(b.dir, env)
 		return err
 	}
 	if _, err := git(ctx, "cat-file", "-e", fmt.Sprintf("%s:%s/%s.yaml", b.commit, configDir, env)); err != nil {
@@ -119,7 +100,7 @@ func (b baseline) synthesize(ctx context.Context, tree, to string, envs []string
 		if err := runQuietly(cmd); err != nil {
 			return fmt.Errorf("make synth ENV=%s: %w", env, err)
 		}
-		if err := os.Rename(filepath.Join(tree, defaultAssembly), filepath.Join(to, env)); err != nil {
+		if err := os.Rename(filepath.Join(tree, assembly.Default), filepath.Join(to, env)); err != nil {
 			return fmt.Errorf("make synth ENV=%s has left no assembly: %w", env, err)
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+
+	"flask-on-fargate/internal/assembly"
 )
 
 // resourceChange is what a deployment does to one resource, whoever found it out: CloudFormation in a change set, or AWS's
@@ -20,7 +22,7 @@ type resourceChange struct {
 	Path       string // of the construct; may be empty
 	Type       string
 	Removed    bool
-	Old, New   resource
+	Old, New   assembly.Resource
 	Properties []propertyChange // by name
 
 	// Unclear says what cannot be explained by a property, but may delete or replace the resource all the same.
@@ -77,7 +79,7 @@ type alteration struct {
 // builder makes the changes of one stack from its two templates and from alterations, by logical id and property.
 type builder struct {
 	stack    string
-	old, new map[string]resource
+	old, new map[string]assembly.Resource
 	updates  map[string]map[string]alteration
 	unclear  map[string]string
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"flask-on-fargate/internal/assembly"
+
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
@@ -102,7 +104,7 @@ func describeChangeSet(ctx context.Context, w world, api stackReader, stack, cha
 }
 
 // deployedTemplate returns the template and the termination protection of a stack, or nil if the stack does not exist yet.
-func deployedTemplate(ctx context.Context, api stackReader, stack string) (document, bool, error) {
+func deployedTemplate(ctx context.Context, api stackReader, stack string) (assembly.Template, bool, error) {
 	out, err := api.DescribeStacks(ctx, &cloudformation.DescribeStacksInput{StackName: &stack})
 	var answer smithy.APIError
 	switch {
@@ -124,13 +126,13 @@ func deployedTemplate(ctx context.Context, api stackReader, stack string) (docum
 	return template, aws.ToBool(found.EnableTerminationProtection), nil
 }
 
-func getTemplate(ctx context.Context, api stackReader, in *cloudformation.GetTemplateInput) (document, error) {
+func getTemplate(ctx context.Context, api stackReader, in *cloudformation.GetTemplateInput) (assembly.Template, error) {
 	in.TemplateStage = types.TemplateStageOriginal
 	out, err := api.GetTemplate(ctx, in)
 	if err != nil {
 		return nil, err
 	}
-	var d document
+	var d assembly.Template
 	if err := json.Unmarshal([]byte(aws.ToString(out.TemplateBody)), &d); err != nil {
 		return nil, fmt.Errorf("it is no JSON, so that the CDK has not deployed it: %w", err)
 	}

@@ -12,6 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"flask-on-fargate/internal/assembly"
+	"flask-on-fargate/internal/golden"
+
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
@@ -22,10 +25,10 @@ import (
 
 // fakeStacks is CloudFormation with stacks as they are deployed, and recorded answers about one change set.
 type fakeStacks struct {
-	deployed  map[string]document
+	deployed  map[string]assembly.Template
 	protected bool // the stacks against termination
 	review    bool // the stacks are only to be created
-	changeSet document
+	changeSet assembly.Template
 	pages     []json.RawMessage
 	asked     []cloudformation.DescribeChangeSetInput
 	role      string // with which the stacks are read
@@ -77,7 +80,7 @@ func (f *fakeStacks) GetCallerIdentity(context.Context, *sts.GetCallerIdentityIn
 // recorded returns a file's answers of DescribeChangeSet.
 func recorded(t *testing.T, name string) []json.RawMessage {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join(root, "cmd", "infra", "testdata", "changesets", name+".json"))
+	data, err := os.ReadFile(filepath.Join(golden.Root, "cmd", "infra", "testdata", "changesets", name+".json"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +94,7 @@ func recorded(t *testing.T, name string) []json.RawMessage {
 // guardWorld is where the guard runs in tests: in a folder with config/prod.yaml, and with CloudFormation as given.
 func guardWorld(t *testing.T, api *fakeStacks, more string) world {
 	t.Helper()
-	shipped, err := os.ReadFile(filepath.Join(root, configDir, "prod.yaml"))
+	shipped, err := os.ReadFile(filepath.Join(golden.Root, configDir, "prod.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,35 +147,35 @@ func decodeVerdict(t *testing.T, text string) verdict {
 
 var changeSetCases = []struct {
 	file, stack   string
-	before, after []edit
+	before, after []golden.Edit
 	want          []string
 }{
-	{file: "range", stack: "network", after: all(set(vpcID+".Properties.CidrBlock", "10.9.0.0/16")), want: []string{
-		"replacement: " + vpcID + ".CidrBlock",
+	{file: "range", stack: "network", after: golden.Edits(golden.Set(golden.VPC+".Properties.CidrBlock", "10.9.0.0/16")), want: []string{
+		"replacement: " + golden.VPC + ".CidrBlock",
 		"replacement: NetworkPrivateSubnet1SubnetC4D46731.VpcId", "replacement: NetworkPrivateSubnet2SubnetB345BF84.VpcId",
 		"replacement: NetworkPublicSubnet1Subnet5B78347B.VpcId", "replacement: NetworkPublicSubnet2SubnetC3758C96.VpcId",
 	}},
 	// CloudFormation calls it conditional, since it does not follow the reference: the VPC stays, and so do its subnets.
-	{file: "tags", stack: "network", after: all(set(vpcID+".Properties.Tags", []any{}))},
-	{file: "major-upgrade", stack: "data", before: all(set(parametersID+".Properties.Family", "mysql8.0"), set(databaseID+".Properties.EngineVersion", "8.0")),
-		after: all(set(databaseID+".Properties.AllowMajorVersionUpgrade", true))},
-	{file: "subnet-group", stack: "data", after: all(set(subnetsID+".Properties.DBSubnetGroupName", "private")),
-		want: []string{"replacement: " + databaseID + ".DBSubnetGroupName", "secret attachment: " + attachmentID + ".TargetId"}},
-	{file: "engine", stack: "data", after: all(set(databaseID+".Properties.Engine", "mariadb")), want: []string{"replacement: " + databaseID + ".Engine"}},
-	{file: "larger", stack: "data", after: all(set(databaseID+".Properties.MultiAZ", false),
-		set(databaseID+".Properties.DBInstanceClass", "db.m7g.large"), set(databaseID+".Properties.AllocatedStorage", "200"))},
-	{file: "password-length", stack: "data", after: all(set(credentialID+".Properties.GenerateSecretString.PasswordLength", 40)),
-		want: []string{"secret value: " + credentialID + ".GenerateSecretString"}},
-	{file: "retained-bucket", stack: "data", after: all(remove(bucketID)), want: []string{"deletion: " + bucketID + ".Resource"}},
-	{file: "policies", stack: "data", after: all(set(databaseID+".DeletionPolicy", "Delete")), want: []string{"protection: " + databaseID + ".DeletionPolicy"}},
-	{file: "parameter", stack: "data", before: all(set(databaseID+".Properties.DeletionProtection", map[string]any{"Ref": "Protected"})),
-		after: all(set(databaseID+".Properties.DeletionProtection", map[string]any{"Ref": "Protected"})),
-		want:  []string{"protection: " + databaseID + ".DeletionProtection"}},
-	{file: "unexplained", stack: "data", after: all(set(databaseID+".Properties.MultiAZ", false)), want: []string{"replacement: " + databaseID + ".Resource"}},
-	{file: "undecided", stack: "data", want: []string{"replacement: " + bucketID + ".Resource"}},
-	{file: "condition", stack: "data", after: all(set(bucketID+".Condition", "Kept")), want: []string{"replacement: " + bucketID + ".Resource"}},
+	{file: "tags", stack: "network", after: golden.Edits(golden.Set(golden.VPC+".Properties.Tags", []any{}))},
+	{file: "major-upgrade", stack: "data", before: golden.Edits(golden.Set(golden.Parameters+".Properties.Family", "mysql8.0"), golden.Set(golden.Database+".Properties.EngineVersion", "8.0")),
+		after: golden.Edits(golden.Set(golden.Database+".Properties.AllowMajorVersionUpgrade", true))},
+	{file: "subnet-group", stack: "data", after: golden.Edits(golden.Set(golden.SubnetGroup+".Properties.DBSubnetGroupName", "private")),
+		want: []string{"replacement: " + golden.Database + ".DBSubnetGroupName", "secret attachment: " + golden.Attachment + ".TargetId"}},
+	{file: "engine", stack: "data", after: golden.Edits(golden.Set(golden.Database+".Properties.Engine", "mariadb")), want: []string{"replacement: " + golden.Database + ".Engine"}},
+	{file: "larger", stack: "data", after: golden.Edits(golden.Set(golden.Database+".Properties.MultiAZ", false),
+		golden.Set(golden.Database+".Properties.DBInstanceClass", "db.m7g.large"), golden.Set(golden.Database+".Properties.AllocatedStorage", "200"))},
+	{file: "password-length", stack: "data", after: golden.Edits(golden.Set(golden.Credentials+".Properties.GenerateSecretString.PasswordLength", 40)),
+		want: []string{"secret value: " + golden.Credentials + ".GenerateSecretString"}},
+	{file: "retained-bucket", stack: "data", after: golden.Edits(golden.Remove(golden.Bucket)), want: []string{"deletion: " + golden.Bucket + ".Resource"}},
+	{file: "policies", stack: "data", after: golden.Edits(golden.Set(golden.Database+".DeletionPolicy", "Delete")), want: []string{"protection: " + golden.Database + ".DeletionPolicy"}},
+	{file: "parameter", stack: "data", before: golden.Edits(golden.Set(golden.Database+".Properties.DeletionProtection", map[string]any{"Ref": "Protected"})),
+		after: golden.Edits(golden.Set(golden.Database+".Properties.DeletionProtection", map[string]any{"Ref": "Protected"})),
+		want:  []string{"protection: " + golden.Database + ".DeletionProtection"}},
+	{file: "unexplained", stack: "data", after: golden.Edits(golden.Set(golden.Database+".Properties.MultiAZ", false)), want: []string{"replacement: " + golden.Database + ".Resource"}},
+	{file: "undecided", stack: "data", want: []string{"replacement: " + golden.Bucket + ".Resource"}},
+	{file: "condition", stack: "data", after: golden.Edits(golden.Set(golden.Bucket+".Condition", "Kept")), want: []string{"replacement: " + golden.Bucket + ".Resource"}},
 	{file: "attribute", stack: "data"},
-	{file: "in-progress", stack: "data", after: all(set(databaseID+".Properties.DBInstanceClass", "db.m7g.large"))},
+	{file: "in-progress", stack: "data", after: golden.Edits(golden.Set(golden.Database+".Properties.DBInstanceClass", "db.m7g.large"))},
 	{file: "no-changes", stack: "data"},
 }
 
@@ -181,8 +184,8 @@ func TestGuardJudgesChangeSets(t *testing.T) {
 		t.Run(test.file, func(t *testing.T) {
 			pages := recorded(t, test.file)
 			api := &fakeStacks{
-				deployed:  map[string]document{"flask-app-prod-" + test.stack: edited(t, "prod", test.stack, test.before...)},
-				changeSet: edited(t, "prod", test.stack, test.after...),
+				deployed:  map[string]assembly.Template{"flask-app-prod-" + test.stack: golden.Template(t, "prod", test.stack, test.before...)},
+				changeSet: golden.Template(t, "prod", test.stack, test.after...),
 				pages:     pages,
 			}
 			code, stdout, stderr := askChangeSet(guardWorld(t, api, ""), test.stack, "--json")
@@ -218,8 +221,8 @@ func TestGuardGivesAChangeTheSameHashInEveryWay(t *testing.T) {
 		case "parameter", "unexplained", "undecided", "condition", "policies", "no-changes", "in-progress", "engine":
 			continue // what templates do not tell; engine is recorded without the attachment
 		}
-		p := pair{Stack: "flask-app-prod-" + test.stack, Old: edited(t, "prod", test.stack, test.before...), New: edited(t, "prod", test.stack, test.after...)}
-		api := &fakeStacks{deployed: map[string]document{p.Stack: p.Old}, changeSet: p.New, pages: recorded(t, test.file)}
+		p := pair{Stack: "flask-app-prod-" + test.stack, Old: golden.Template(t, "prod", test.stack, test.before...), New: golden.Template(t, "prod", test.stack, test.after...)}
+		api := &fakeStacks{deployed: map[string]assembly.Template{p.Stack: p.Old}, changeSet: p.New, pages: recorded(t, test.file)}
 		changes, err := changesOfChangeSet(t.Context(), world{now: time.Now}, api, p.Stack, "PipelineChange", io.Discard)
 		if err != nil {
 			t.Fatal(err)
@@ -261,7 +264,7 @@ func TestGuardReadsTheDetailsOfAPropertyInAnyOrder(t *testing.T) {
 		if err := json.Unmarshal(recorded(t, test.file)[0], &out); err != nil {
 			t.Fatal(err)
 		}
-		p := pair{Stack: test.stack, Old: edited(t, "prod", test.stack, test.before...), New: edited(t, "prod", test.stack, test.after...)}
+		p := pair{Stack: test.stack, Old: golden.Template(t, "prod", test.stack, test.before...), New: golden.Template(t, "prod", test.stack, test.after...)}
 		var once, twice []types.ResourceChange
 		for _, change := range out.Changes {
 			once = append(once, *change.ResourceChange)
@@ -314,7 +317,7 @@ func TestGuardSaysWhenItCannotTell(t *testing.T) {
 
 // CodePipeline may remove a change set that has no changes.
 func TestGuardPassesWhereThereIsNothingToExecute(t *testing.T) {
-	w := guardWorld(t, &fakeStacks{deployed: map[string]document{"flask-app-prod-data": {"Resources": map[string]any{}}}}, "")
+	w := guardWorld(t, &fakeStacks{deployed: map[string]assembly.Template{"flask-app-prod-data": {"Resources": map[string]any{}}}}, "")
 	code, stdout, stderr := askChangeSet(w, "data")
 	if code != 0 || !strings.Contains(stderr, "it does not exist") || !strings.Contains(stderr, "there is nothing to execute") {
 		t.Errorf("exit code %d, stdout %s, stderr %s", code, stdout, stderr)

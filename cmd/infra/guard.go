@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"flask-on-fargate/config"
+	"flask-on-fargate/internal/assembly"
 	"flask-on-fargate/internal/plaintext"
 	"flask-on-fargate/internal/terminal"
 )
@@ -85,7 +86,7 @@ func newGuard(w world) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&o.env, "env", "", "environment, whose file config/`ENV`.yaml may allow changes")
-	cmd.Flags().StringVar(&o.app, "app", defaultAssembly, "assembly that would be deployed, `DIR`")
+	cmd.Flags().StringVar(&o.app, "app", assembly.Default, "assembly that would be deployed, `DIR`")
 	cmd.Flags().StringVar(&o.base, "base", "", "assembly `DIR` or git revision to compare with, not the deployed stacks")
 	cmd.Flags().BoolVar(&o.synth, "synth", false, "synthesize the environment into --app first")
 	cmd.Flags().StringVar(&o.stack, "stack", "", "`NAME` of the stack of --change-set")
@@ -148,14 +149,14 @@ func guard(ctx context.Context, w world, o guardOptions, progress io.Writer) (*v
 			return nil, err
 		}
 	}
-	var stacks []stack // of the assembly; what is quick comes before what is slow
+	var stacks []assembly.Stack // of the assembly; what is quick comes before what is slow
 	if o.stack == "" {
 		if o.synth {
 			if err := synthesizeHere(ctx, o.env, o.app, true, progress); err != nil {
 				return nil, err
 			}
 		}
-		if stacks, err = stacksOf(o.app, o.env); err != nil {
+		if stacks, err = assembly.ReadEnvironment(o.app, o.env); err != nil {
 			return nil, err
 		}
 	}
@@ -169,7 +170,7 @@ func guard(ctx context.Context, w world, o guardOptions, progress io.Writer) (*v
 }
 
 // find finds the changes out, in the way that the options choose.
-func (v *verdict) find(ctx context.Context, w world, env config.Environment, o guardOptions, base baseline, stacks []stack, progress io.Writer) ([]resourceChange, error) {
+func (v *verdict) find(ctx context.Context, w world, env config.Environment, o guardOptions, base baseline, stacks []assembly.Stack, progress io.Writer) ([]resourceChange, error) {
 	if o.base != "" {
 		dir, remove, err := base.assemblies(ctx, []string{o.env}, progress)
 		if err != nil {
@@ -207,23 +208,18 @@ func openStacks(ctx context.Context, w world, env config.Environment, o guardOpt
 }
 
 // fromDeployed compares the assembly with the stacks as they are deployed.
-func (v *verdict) fromDeployed(ctx context.Context, w world, stacks []stack, api stackReader) ([]resourceChange, error) {
+func (v *verdict) fromDeployed(ctx context.Context, w world, stacks []assembly.Stack, api stackReader) ([]resourceChange, error) {
 	var pairs []pair
 	var protection []resourceChange
 	for _, s := range stacks {
-		p := pair{Stack: s.Name}
-		var err error
-		if p.New, err = readTemplate(s); err != nil {
+		old, was, err := deployedTemplate(ctx, api, s.Name)
+		if err != nil {
 			return nil, err
 		}
-		var was bool
-		if p.Old, was, err = deployedTemplate(ctx, api, s.Name); err != nil {
-			return nil, err
-		}
-		if p.Old == nil {
+		if old == nil {
 			v.Notes = append(v.Notes, fmt.Sprintf("Stack %s does not exist yet.", s.Name))
 		}
-		pairs = append(pairs, p)
+		pairs = append(pairs, pair{Stack: s.Name, Old: old, New: s.Template})
 		protection = append(protection, terminationProtection(s.Name, was, s.TerminationProtection)...)
 	}
 	changes, err := changesOfPairs(ctx, w, pairs)
@@ -231,15 +227,12 @@ func (v *verdict) fromDeployed(ctx context.Context, w world, stacks []stack, api
 }
 
 // fromAssemblies compares the assembly with an earlier one.
-func (v *verdict) fromAssemblies(ctx context.Context, w world, stacks []stack, base string) ([]resourceChange, error) {
-	earlier, err := stacksOf(base, v.Environment)
+func (v *verdict) fromAssemblies(ctx context.Context, w world, stacks []assembly.Stack, base string) ([]resourceChange, error) {
+	earlier, err := assembly.ReadEnvironment(base, v.Environment)
 	if err != nil {
 		return nil, err
 	}
-	pairs, protection, err := pairUp(earlier, stacks)
-	if err != nil {
-		return nil, err
-	}
+	pairs, protection := pairUp(earlier, stacks)
 	for _, p := range pairs {
 		switch {
 		case p.Old == nil:
@@ -252,59 +245,28 @@ func (v *verdict) fromAssemblies(ctx context.Context, w world, stacks []stack, b
 	return append(changes, protection...), err
 }
 
-// stacksOf returns the stacks of an environment in an assembly, or in a folder of assemblies.
-func stacksOf(dir, env string) ([]stack, error) {
-	all, err := readAssemblies(dir)
-	if err != nil {
-		return nil, err
-	}
-	var stacks []stack
-	for _, s := range all {
-		if s.environment() == env {
-			stacks = append(stacks, s)
-		}
-	}
-	if len(stacks) == 0 {
-		return nil, fmt.Errorf("%q has the environments %s, and not %s: run `make synth ENV=%[3]s`", dir, strings.Join(environments(all), ", "), env)
-	}
-	return stacks, nil
-}
-
-func readTemplate(s stack) (document, error) {
-	var d document
-	err := readJSON(s.TemplateFile, &d)
-	return d, err
-}
-
 // pairUp matches the stacks of two assemblies by name.
-func pairUp(earlier, later []stack) ([]pair, []resourceChange, error) {
+func pairUp(earlier, later []assembly.Stack) ([]pair, []resourceChange) {
 	var pairs []pair
 	var protection []resourceChange
 	for _, s := range later {
-		template, err := readTemplate(s)
-		if err != nil {
-			return nil, nil, err
-		}
-		p := pair{Stack: s.Name, New: template}
-		if i := slices.IndexFunc(earlier, func(e stack) bool { return e.Name == s.Name }); i >= 0 {
-			if p.Old, err = readTemplate(earlier[i]); err != nil {
-				return nil, nil, err
-			}
+		p := pair{Stack: s.Name, New: s.Template}
+		if i := named(earlier, s.Name); i >= 0 {
+			p.Old = earlier[i].Template
 			protection = append(protection, terminationProtection(s.Name, earlier[i].TerminationProtection, s.TerminationProtection)...)
 		}
 		pairs = append(pairs, p)
 	}
 	for _, e := range earlier {
-		if slices.ContainsFunc(later, func(s stack) bool { return s.Name == e.Name }) {
-			continue
+		if named(later, e.Name) < 0 {
+			pairs = append(pairs, pair{Stack: e.Name, Old: e.Template})
 		}
-		template, err := readTemplate(e)
-		if err != nil {
-			return nil, nil, err
-		}
-		pairs = append(pairs, pair{Stack: e.Name, Old: template})
 	}
-	return pairs, protection, nil
+	return pairs, protection
+}
+
+func named(stacks []assembly.Stack, name string) int {
+	return slices.IndexFunc(stacks, func(s assembly.Stack) bool { return s.Name == name })
 }
 
 func changesOfPairs(ctx context.Context, w world, pairs []pair) ([]resourceChange, error) {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
@@ -12,6 +11,9 @@ import (
 	"strings"
 	"testing"
 
+	"flask-on-fargate/internal/assembly"
+	"flask-on-fargate/internal/golden"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -20,7 +22,7 @@ var rewrite = flag.Bool("update", false, "rewrite the golden texts of guard and 
 // checkText compares with a file of testdata.
 func checkText(t *testing.T, file, got string) {
 	t.Helper()
-	path := filepath.Join(root, "cmd", "infra", "testdata", file)
+	path := filepath.Join(golden.Root, "cmd", "infra", "testdata", file)
 	if *rewrite {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
@@ -38,69 +40,33 @@ func checkText(t *testing.T, file, got string) {
 	}
 }
 
-// assembly writes an assembly of an environment with the golden templates, edited by stack, to dir.
-func assembly(t *testing.T, dir, env string, edits map[string][]edit) {
-	t.Helper()
-	artifacts := map[string]any{}
-	for _, stack := range []string{"network", "data", "service", "pipeline"} {
-		file := stack + ".template.json"
-		data, err := json.Marshal(edited(t, env, stack, edits[stack]...))
-		if err != nil {
-			t.Fatal(err)
-		}
-		put(t, filepath.Join(dir, file), string(data))
-		artifacts[stack] = map[string]any{
-			"type": "aws:cloudformation:stack", "environment": "aws://unknown-account/us-east-1", "displayName": env + "/" + stack,
-			"properties": map[string]any{
-				"templateFile": file, "stackName": "flask-app-" + env + "-" + stack,
-				"terminationProtection": env == "prod" && (stack == "network" || stack == "data") && edits["unprotected"] == nil,
-			},
-		}
-	}
-	data, err := json.Marshal(map[string]any{"artifacts": artifacts})
-	if err != nil {
-		t.Fatal(err)
-	}
-	put(t, filepath.Join(dir, manifestFile), string(data))
-}
-
-func put(t *testing.T, path, content string) {
-	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
-		t.Fatal(err)
-	}
-}
-
-var lowerRetain = map[string][]edit{
+var lowerRetain = map[string][]golden.Edit{
 	"data": {
-		set(databaseID+".DeletionPolicy", "Delete"), set(databaseID+".UpdateReplacePolicy", "Delete"),
-		set(databaseID+".Properties.DeletionProtection", false), set(databaseID+".Properties.DeleteAutomatedBackups", true),
-		set(bucketID+".DeletionPolicy", "Delete"), set(bucketID+".UpdateReplacePolicy", "Delete"),
-		set(repositoryID+".DeletionPolicy", "Delete"), set(repositoryID+".UpdateReplacePolicy", "Delete"),
-		set(credentialID+".DeletionPolicy", "Delete"), set(credentialID+".UpdateReplacePolicy", "Delete"),
-		set(secretID+".DeletionPolicy", "Delete"), set(secretID+".UpdateReplacePolicy", "Delete"),
+		golden.Set(golden.Database+".DeletionPolicy", "Delete"), golden.Set(golden.Database+".UpdateReplacePolicy", "Delete"),
+		golden.Set(golden.Database+".Properties.DeletionProtection", false), golden.Set(golden.Database+".Properties.DeleteAutomatedBackups", true),
+		golden.Set(golden.Bucket+".DeletionPolicy", "Delete"), golden.Set(golden.Bucket+".UpdateReplacePolicy", "Delete"),
+		golden.Set(golden.Repository+".DeletionPolicy", "Delete"), golden.Set(golden.Repository+".UpdateReplacePolicy", "Delete"),
+		golden.Set(golden.Credentials+".DeletionPolicy", "Delete"), golden.Set(golden.Credentials+".UpdateReplacePolicy", "Delete"),
+		golden.Set(golden.Secret+".DeletionPolicy", "Delete"), golden.Set(golden.Secret+".UpdateReplacePolicy", "Delete"),
 	},
 	"unprotected": {},
 }
 
 func TestGuardStopsALowerRetain(t *testing.T) {
 	w := guardWorld(t, &fakeStacks{}, "")
-	assembly(t, "base", "prod", nil)
-	assembly(t, "cdk.out", "prod", lowerRetain)
+	golden.WriteAssembly(t, "base", "prod", nil)
+	golden.WriteAssembly(t, "cdk.out", "prod", lowerRetain)
 	code, stdout, stderr := runGuard(w, "--env", "prod", "--base", "base", "--json")
 	if code != 1 {
 		t.Fatalf("exit code %d; stderr: %s", code, stderr)
 	}
 	want := []string{
-		"protection: " + bucketID + ".DeletionPolicy", "protection: " + bucketID + ".UpdateReplacePolicy",
-		"protection: " + credentialID + ".DeletionPolicy", "protection: " + credentialID + ".UpdateReplacePolicy",
-		"protection: " + databaseID + ".DeleteAutomatedBackups", "protection: " + databaseID + ".DeletionPolicy",
-		"protection: " + databaseID + ".DeletionProtection", "protection: " + databaseID + ".UpdateReplacePolicy",
-		"protection: " + repositoryID + ".DeletionPolicy", "protection: " + repositoryID + ".UpdateReplacePolicy",
-		"protection: " + secretID + ".DeletionPolicy", "protection: " + secretID + ".UpdateReplacePolicy",
+		"protection: " + golden.Bucket + ".DeletionPolicy", "protection: " + golden.Bucket + ".UpdateReplacePolicy",
+		"protection: " + golden.Credentials + ".DeletionPolicy", "protection: " + golden.Credentials + ".UpdateReplacePolicy",
+		"protection: " + golden.Database + ".DeleteAutomatedBackups", "protection: " + golden.Database + ".DeletionPolicy",
+		"protection: " + golden.Database + ".DeletionProtection", "protection: " + golden.Database + ".UpdateReplacePolicy",
+		"protection: " + golden.Repository + ".DeletionPolicy", "protection: " + golden.Repository + ".UpdateReplacePolicy",
+		"protection: " + golden.Secret + ".DeletionPolicy", "protection: " + golden.Secret + ".UpdateReplacePolicy",
 		"protection: flaskappproddata.TerminationProtection", "protection: flaskappprodnetwork.TerminationProtection",
 	}
 	slices.Sort(want)
@@ -110,23 +76,23 @@ func TestGuardStopsALowerRetain(t *testing.T) {
 }
 
 func TestGuardComparesWithTheDeployedStacks(t *testing.T) {
-	deployed := map[string]document{}
+	deployed := map[string]assembly.Template{}
 	for _, stack := range []string{"network", "data"} { // the other two do not exist yet
-		deployed["flask-app-prod-"+stack] = golden(t, "prod", stack)
+		deployed["flask-app-prod-"+stack] = golden.Template(t, "prod", stack)
 	}
 	w := guardWorld(t, &fakeStacks{deployed: deployed, protected: true}, "")
-	assembly(t, "cdk.out", "prod", nil)
+	golden.WriteAssembly(t, "cdk.out", "prod", nil)
 	if code, stdout, stderr := runGuard(w, "--env", "prod"); code != 0 {
 		t.Errorf("nothing changed: exit code %d, stdout %s, stderr %s", code, stdout, stderr)
 	}
-	assembly(t, "cdk.out", "prod", map[string][]edit{"data": all(set(databaseID+".Properties.DBName", "other"))})
+	golden.WriteAssembly(t, "cdk.out", "prod", map[string][]golden.Edit{"data": golden.Edits(golden.Set(golden.Database+".Properties.DBName", "other"))})
 	code, stdout, stderr := runGuard(w, "--env", "prod")
 	if code != 1 {
 		t.Errorf("exit code %d; stderr: %s", code, stderr)
 	}
 	checkText(t, "guard/deployed.txt", stdout)
 
-	assembly(t, "cdk.out", "prod", map[string][]edit{"unprotected": {}})
+	golden.WriteAssembly(t, "cdk.out", "prod", map[string][]golden.Edit{"unprotected": {}})
 	code, stdout, stderr = runGuard(w, "--env", "prod", "--json")
 	want := []string{"protection: flaskappproddata.TerminationProtection", "protection: flaskappprodnetwork.TerminationProtection"}
 	if diff := cmp.Diff(want, brief(decodeVerdict(t, stdout).Stopped)); code != 1 || diff != "" {
@@ -137,9 +103,9 @@ func TestGuardComparesWithTheDeployedStacks(t *testing.T) {
 func TestAnAllowanceIsValidForOneChangeOnly(t *testing.T) {
 	w := guardWorld(t, &fakeStacks{}, "")
 	change := func(days int) {
-		assembly(t, "cdk.out", "prod", map[string][]edit{"data": all(set(databaseID+".Properties.BackupRetentionPeriod", days))})
+		golden.WriteAssembly(t, "cdk.out", "prod", map[string][]golden.Edit{"data": golden.Edits(golden.Set(golden.Database+".Properties.BackupRetentionPeriod", days))})
 	}
-	assembly(t, "base", "prod", nil)
+	golden.WriteAssembly(t, "base", "prod", nil)
 	change(7)
 	code, stdout, _ := runGuard(w, "--env", "prod", "--base", "base")
 	if code != 1 {
@@ -156,7 +122,7 @@ func TestAnAllowanceIsValidForOneChangeOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	put(t, "config/prod.yaml", string(shipped)+strings.Replace(entry, "reason:", "reason: A week is what the contract asks for.", 1))
+	golden.Put(t, "config/prod.yaml", string(shipped)+strings.Replace(entry, "reason:", "reason: A week is what the contract asks for.", 1))
 
 	code, stdout, stderr := runGuard(w, "--env", "prod", "--base", "base")
 	if code != 0 {
@@ -180,7 +146,7 @@ func TestAnAllowanceIsValidForOneChangeOnly(t *testing.T) {
 
 func TestGuardRefusesWrongUse(t *testing.T) {
 	w := guardWorld(t, &fakeStacks{}, "")
-	assembly(t, "cdk.out", "dev", nil)
+	golden.WriteAssembly(t, "cdk.out", "dev", nil)
 	for name, test := range map[string]struct {
 		args []string
 		want string
@@ -204,7 +170,7 @@ func TestGuardRefusesWrongUse(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := w
 			if name == "not installed program" {
-				assembly(t, "prod", "prod", nil)
+				golden.WriteAssembly(t, "prod", "prod", nil)
 				w.compare = compareIn(".")
 			}
 			if code, stdout, stderr := runGuard(w, test.args...); code != 2 || !strings.Contains(stderr, test.want) {
@@ -216,7 +182,7 @@ func TestGuardRefusesWrongUse(t *testing.T) {
 
 func TestWrongCredentialsAreNoVerdict(t *testing.T) {
 	w := guardWorld(t, &fakeStacks{}, "account: \"222222222222\"\n")
-	assembly(t, "cdk.out", "prod", nil)
+	golden.WriteAssembly(t, "cdk.out", "prod", nil)
 	if code, _, stderr := runGuard(w, "--env", "prod"); code != 2 || !strings.Contains(stderr, "environment prod is in account 222222222222 by config/prod.yaml") {
 		t.Errorf("exit code %d, stderr %s", code, stderr)
 	}
@@ -224,10 +190,10 @@ func TestWrongCredentialsAreNoVerdict(t *testing.T) {
 
 // revisions makes a git repository whose `make synth` copies the folder assemblies/ENV to cdk.out. It has two commits: the first
 // is tagged before.
-func revisions(t *testing.T, before, after map[string]map[string][]edit) {
+func revisions(t *testing.T, before, after map[string]map[string][]golden.Edit) {
 	t.Helper()
-	put(t, "Makefile", "synth:\n\t@echo \"copying $(ENV), validation $$CDK_VALIDATION\" >&2 && test -z \"$$BASE$(BASE)\" && test \"$$CDK_VALIDATION\" = false && cp -r assemblies/$(ENV) cdk.out && echo a summary\n")
-	put(t, ".gitignore", "cdk.out\n")
+	golden.Put(t, "Makefile", "synth:\n\t@echo \"copying $(ENV), validation $$CDK_VALIDATION\" >&2 && test -z \"$$BASE$(BASE)\" && test \"$$CDK_VALIDATION\" = false && cp -r assemblies/$(ENV) cdk.out && echo a summary\n")
+	golden.Put(t, ".gitignore", "cdk.out\n")
 	run := func(args ...string) {
 		t.Helper()
 		cmd := exec.CommandContext(t.Context(), "git", append([]string{"-c", "user.name=Ada", "-c", "user.email=ada@example.com", "-c", "init.defaultBranch=main"}, args...)...)
@@ -236,9 +202,9 @@ func revisions(t *testing.T, before, after map[string]map[string][]edit) {
 		}
 	}
 	run("init", "--quiet")
-	for i, edits := range []map[string]map[string][]edit{before, after} {
+	for i, edits := range []map[string]map[string][]golden.Edit{before, after} {
 		for env, e := range edits {
-			assembly(t, filepath.Join("assemblies", env), env, e)
+			golden.WriteAssembly(t, filepath.Join("assemblies", env), env, e)
 		}
 		run("add", "--all")
 		run("commit", "--quiet", "--allow-empty", "--message", fmt.Sprint("commit ", i))
@@ -252,9 +218,9 @@ func TestGuardSynthesizesARevision(t *testing.T) {
 	w := guardWorld(t, &fakeStacks{}, "")
 	t.Setenv("MAKEFLAGS", "-- BASE=before")
 	t.Setenv("BASE", "before")
-	revisions(t, map[string]map[string][]edit{"prod": nil}, nil)
-	assembly(t, "cdk.out", "prod", map[string][]edit{"data": all(set(databaseID+".Properties.DBName", "other"))})
-	w.compare = compareIn(filepath.Join(root, templateDiffDir)) // the program of its own, as outside the tests
+	revisions(t, map[string]map[string][]golden.Edit{"prod": nil}, nil)
+	golden.WriteAssembly(t, "cdk.out", "prod", map[string][]golden.Edit{"data": golden.Edits(golden.Set(golden.Database+".Properties.DBName", "other"))})
+	w.compare = compareIn(filepath.Join(golden.Root, templateDiffDir)) // the program of its own, as outside the tests
 	t.Setenv("TMPDIR", t.TempDir())
 
 	code, stdout, stderr := runGuard(w, "--env", "prod", "--base", "before")
@@ -279,7 +245,7 @@ func TestGuardSynthesizesARevision(t *testing.T) {
 func TestGuardSaysWhyARevisionCannotBeSynthesized(t *testing.T) {
 	w := guardWorld(t, &fakeStacks{}, "")
 	revisions(t, nil, nil) // no assembly to copy
-	assembly(t, "cdk.out", "prod", nil)
+	golden.WriteAssembly(t, "cdk.out", "prod", nil)
 	t.Setenv("TMPDIR", t.TempDir())
 	code, _, stderr := runGuard(w, "--env", "prod", "--base", "before")
 	if code != 2 || !strings.Contains(stderr, "synthesize the revision before: make synth ENV=prod: exit status 2\ncopying prod, validation false\n") {
@@ -293,7 +259,7 @@ func TestGuardSaysWhyARevisionCannotBeSynthesized(t *testing.T) {
 // putCLI puts a CDK CLI in place that only records how it was called, and then copies the folder assemblies/ENV if there is one.
 func putCLI(t *testing.T) {
 	t.Helper()
-	put(t, "node_modules/.bin/cdk", `#!/bin/sh
+	golden.Put(t, "node_modules/.bin/cdk", `#!/bin/sh
 echo "$@, validation $CDK_VALIDATION" | tee -a called
 for argument; do case "$argument" in env=*) env="${argument#env=}";; esac; done
 mkdir -p "$6" && cp "assemblies/$env"/* "$6"
@@ -307,13 +273,13 @@ mkdir -p "$6" && cp "assemblies/$env"/* "$6"
 func TestWhatIsWrongShowsBeforeAnySynth(t *testing.T) {
 	w := guardWorld(t, &fakeStacks{}, "")
 	putCLI(t)
-	revisions(t, map[string]map[string][]edit{"prod": nil}, nil)
+	revisions(t, map[string]map[string][]golden.Edit{"prod": nil}, nil)
 	shipped, err := os.ReadFile("config/prod.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	put(t, "config/later.yaml", string(shipped))
-	assembly(t, "dev", "dev", nil)
+	golden.Put(t, "config/later.yaml", string(shipped))
+	golden.WriteAssembly(t, "dev", "dev", nil)
 	for name, test := range map[string]struct {
 		args []string
 		want string
@@ -356,8 +322,8 @@ func TestGuardSynthesizesFirst(t *testing.T) {
 	if code != 2 || !strings.Contains(stderr, "cdk synth of environment prod: exit status 1\nsynth --quiet --context env=prod --output cdk.out, validation by the user\n") {
 		t.Errorf("the synth fails: exit code %d, stderr %s", code, stderr)
 	}
-	assembly(t, "base", "prod", nil)
-	assembly(t, "assemblies/prod", "prod", nil)
+	golden.WriteAssembly(t, "base", "prod", nil)
+	golden.WriteAssembly(t, "assemblies/prod", "prod", nil)
 	if code, _, stderr = runGuard(w, "--env", "prod", "--synth", "--base", "base"); code != 0 || stderr != "Synthesizing prod\n" {
 		t.Errorf("exit code %d, stderr %q", code, stderr)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"flask-on-fargate/config"
+	"flask-on-fargate/internal/assembly"
 	"flask-on-fargate/internal/plaintext"
 )
 
@@ -68,7 +69,7 @@ func newReview(w world) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&o.base, "base", "", "assembly, folder of assemblies `DIR`, or git revision to compare with")
-	cmd.Flags().StringVar(&o.app, "app", defaultAssembly, "assembly, or folder of assemblies, `DIR`, with the change")
+	cmd.Flags().StringVar(&o.app, "app", assembly.Default, "assembly, or folder of assemblies, `DIR`, with the change")
 	cmd.Flags().BoolVar(&o.synth, "synth", false, "synthesize every environment of this project first, not read --app")
 	cmd.Flags().StringVar(&o.format, "format", "text", "text for a terminal, or markdown for a pull request")
 	return cmd
@@ -111,11 +112,11 @@ func (o reviewOptions) review(ctx context.Context, w world, progress io.Writer) 
 			return report{}, err
 		}
 	}
-	later, err := readAssemblies(o.app)
+	later, err := assembly.ReadAll(o.app)
 	if err != nil {
 		return report{}, err
 	}
-	envs := environments(later)
+	envs := assembly.Environments(later)
 	if o.synth {
 		envs = nil // what only the base has is gone from the project
 	}
@@ -124,15 +125,15 @@ func (o reviewOptions) review(ctx context.Context, w world, progress io.Writer) 
 		return report{}, err
 	}
 	defer remove()
-	earlier, err := readAssemblies(dir)
+	earlier, err := assembly.ReadAll(dir)
 	if err != nil {
 		return report{}, err
 	}
 	r := report{Base: o.base}
-	names := environments(append(slices.Clone(later), earlier...))
+	names := assembly.Environments(append(slices.Clone(later), earlier...))
 	slices.Sort(names)
 	for _, name := range names {
-		e, err := reviewEnvironment(ctx, w, name, inEnvironment(earlier, name), inEnvironment(later, name))
+		e, err := reviewEnvironment(ctx, w, name, assembly.In(earlier, name), assembly.In(later, name))
 		if err != nil {
 			return report{}, fmt.Errorf("environment %s: %w", name, err)
 		}
@@ -141,16 +142,9 @@ func (o reviewOptions) review(ctx context.Context, w world, progress io.Writer) 
 	return r, nil
 }
 
-func inEnvironment(stacks []stack, name string) []stack {
-	return slices.DeleteFunc(slices.Clone(stacks), func(s stack) bool { return s.environment() != name })
-}
-
-func reviewEnvironment(ctx context.Context, w world, name string, earlier, later []stack) (environmentReport, error) {
+func reviewEnvironment(ctx context.Context, w world, name string, earlier, later []assembly.Stack) (environmentReport, error) {
 	e := environmentReport{Name: cmp.Or(name, "(none)")}
-	pairs, protection, err := pairUp(earlier, later)
-	if err != nil {
-		return e, err
-	}
+	pairs, protection := pairUp(earlier, later)
 	pairs = slices.DeleteFunc(pairs, func(p pair) bool { return reflect.DeepEqual(p.Old, p.New) })
 	if len(pairs) == 0 && len(protection) == 0 {
 		return e, nil
@@ -159,7 +153,7 @@ func reviewEnvironment(ctx context.Context, w world, name string, earlier, later
 	if err != nil {
 		return e, err
 	}
-	naming := newNames(earlier, later, pairs)
+	naming := newNames(earlier, later)
 	judged := slices.Clone(protection)
 	var stacks, tasks, schema []item
 	var access accessChanges
@@ -212,7 +206,7 @@ func orNone(items []item, none string) []item {
 }
 
 // guardSection is the guard's verdict, with the allowances of the environment's file.
-func guardSection(name string, later []stack, changes []resourceChange) (section, error) {
+func guardSection(name string, later []assembly.Stack, changes []resourceChange) (section, error) {
 	s := section{Title: "Guard"}
 	if len(later) == 0 {
 		s.Items = append(s.Items, item{Text: "nothing to judge: the environment is gone from the project, and a deployment leaves its stacks as they are"})
@@ -293,18 +287,18 @@ func describeStack(p pair, diff templateDiff, changes []resourceChange) (section
 		after, isThere := newer[id]
 		switch {
 		case !wasThere:
-			lists["added"] = append(lists["added"], item{Text: named(id, after)})
+			lists["added"] = append(lists["added"], item{Text: label(id, after)})
 		case !isThere:
-			lists["removed"] = append(lists["removed"], item{Text: fmt.Sprintf("%s, %s", named(id, before), fate[policyOf(before.Type, "DeletionPolicy", before.DeletionPolicy)])})
+			lists["removed"] = append(lists["removed"], item{Text: fmt.Sprintf("%s, %s", label(id, before), fate[policyOf(before.Type, "DeletionPolicy", before.DeletionPolicy)])})
 		case before.Type != after.Type:
-			lists["removed"] = append(lists["removed"], item{Text: named(id, before), Details: []string{"`Type`: `" + before.Type + "` → `" + after.Type + "`, which CloudFormation refuses under the same logical id"}})
+			lists["removed"] = append(lists["removed"], item{Text: label(id, before), Details: []string{"`Type`: `" + before.Type + "` → `" + after.Type + "`, which CloudFormation refuses under the same logical id"}})
 		default:
 			word, details := describeChange(byID[id], diff.Resources[id].Attributes, before, after)
 			if word == onlyMetadata {
 				folded = append(folded, id)
 				continue
 			}
-			lists[word] = append(lists[word], item{Text: named(id, after), Details: details})
+			lists[word] = append(lists[word], item{Text: label(id, after), Details: details})
 		}
 	}
 	outputs(p, lists)
@@ -322,7 +316,7 @@ func describeStack(p pair, diff templateDiff, changes []resourceChange) (section
 	return s, nil
 }
 
-func named(id string, r resource) string {
+func label(id string, r assembly.Resource) string {
 	text := fmt.Sprintf("`%s` (%s", id, r.Type)
 	if path := r.Path(); path != "" {
 		text += ", " + path
@@ -333,7 +327,7 @@ func named(id string, r resource) string {
 const onlyMetadata = "changed in Metadata only"
 
 // describeChange says what changes in a resource that stays, and in a word what becomes of it.
-func describeChange(c resourceChange, attributes []string, before, after resource) (word string, details []string) {
+func describeChange(c resourceChange, attributes []string, before, after assembly.Resource) (word string, details []string) {
 	word = "changed"
 	for _, p := range c.Properties {
 		if replaces(after.Type, p.Name, p.Requires) {
@@ -454,7 +448,7 @@ func tasksOf(p pair, changes []resourceChange) []item {
 	const serviceType = "AWS::ECS::Service"
 	var items []item
 	if p.Old == nil {
-		resources, _ := p.New.resources()
+		resources, _ := p.New.Resources()
 		for _, id := range slices.Sorted(maps.Keys(resources)) {
 			if resources[id].Type == serviceType {
 				items = append(items, item{Text: fmt.Sprintf("`%s` is new: %s tasks start", id, show(resources[id].Properties["DesiredCount"]))})
@@ -503,7 +497,7 @@ func schemaOf(p pair, changes []resourceChange) []item {
 	const schemaType, hash = "Custom::SchemaInit", "SchemaHash"
 	var items []item
 	if p.Old == nil {
-		resources, _ := p.New.resources()
+		resources, _ := p.New.Resources()
 		for _, r := range resources {
 			if r.Type == schemaType {
 				items = append(items, item{Text: "the files of `sql/` are applied before the service starts"})

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"flask-on-fargate/internal/assembly"
 	"flask-on-fargate/internal/plaintext"
 	"flask-on-fargate/internal/terminal"
 
@@ -16,8 +17,6 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/spf13/cobra"
 )
-
-const defaultAssembly = "cdk.out"
 
 func newSummary() *cobra.Command {
 	return &cobra.Command{
@@ -30,16 +29,16 @@ next. It needs no AWS account.
 assembly-dir is the directory that "cdk synth" wrote; the default is cdk.out.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 {
-				return fmt.Errorf("%d directories given, %q: name one assembly, or none for %s", len(args), args, defaultAssembly)
+				return fmt.Errorf("%d directories given, %q: name one assembly, or none for %s", len(args), args, assembly.Default)
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			dir := defaultAssembly
+			dir := assembly.Default
 			if len(args) == 1 {
 				dir = args[0]
 			}
-			stacks, err := readAssembly(dir)
+			stacks, err := assembly.Read(dir)
 			if err != nil {
 				return err
 			}
@@ -49,14 +48,9 @@ assembly-dir is the directory that "cdk synth" wrote; the default is cdk.out.`,
 	}
 }
 
-func printSummary(w io.Writer, stacks []stack) {
-	for _, name := range environments(stacks) {
-		var members []stack
-		for _, s := range stacks {
-			if s.environment() == name {
-				members = append(members, s)
-			}
-		}
+func printSummary(w io.Writer, stacks []assembly.Stack) {
+	for _, name := range assembly.Environments(stacks) {
+		members := assembly.In(stacks, name)
 		title := "Environment " + name
 		if name == "" {
 			title = "Outside the environments"
@@ -65,12 +59,12 @@ func printSummary(w io.Writer, stacks []stack) {
 	}
 
 	var resources, outputs int
-	var warnings []warning
+	var warnings []assembly.Warning
 	for _, s := range stacks {
 		resources += s.Resources
 		warnings = append(warnings, s.Warnings...)
 		for _, o := range s.Outputs {
-			if !o.Export {
+			if !o.Generated {
 				outputs++
 			}
 		}
@@ -82,7 +76,7 @@ func printSummary(w io.Writer, stacks []stack) {
 	printNext(w, stacks)
 }
 
-func printPace(w io.Writer, stacks []stack) {
+func printPace(w io.Writer, stacks []assembly.Stack) {
 	for _, s := range stacks {
 		if s.Pace != nil {
 			fmt.Fprintf(w, "\n%s\n\n  %s\n", terminal.Bold("Pace of a release"), terminal.Wrap(s.Pace.String(), terminal.Width-2, "  "))
@@ -90,19 +84,8 @@ func printPace(w io.Writer, stacks []stack) {
 	}
 }
 
-// environments returns the names of the stacks' environments in the order of their first stacks.
-func environments(stacks []stack) []string {
-	var names []string
-	for _, s := range stacks {
-		if name := s.environment(); !slices.Contains(names, name) {
-			names = append(names, name)
-		}
-	}
-	return names
-}
-
 // locations says where the stacks go, a line for each place: usually one account and region, the same for all.
-func locations(stacks []stack) string {
+func locations(stacks []assembly.Stack) string {
 	var places []string
 	for _, s := range stacks {
 		account, region := "account "+s.Account, "region "+s.Region
@@ -119,7 +102,7 @@ func locations(stacks []stack) string {
 	return strings.Join(places, "\n")
 }
 
-func stackTable(stacks []stack) string {
+func stackTable(stacks []assembly.Stack) string {
 	const resourcesHeader, gap = "RESOURCES", "  "
 	nameWidth := 0
 	for _, s := range stacks {
@@ -148,11 +131,11 @@ func stackTable(stacks []stack) string {
 
 // outputsCell lists the outputs that the application defines, each on its own lines of at most width columns; those
 // that only carry a reference to another stack are counted.
-func outputsCell(outputs []output, width int) string {
+func outputsCell(outputs []assembly.Output, width int) string {
 	var lines []string
 	exports := 0
 	for _, o := range outputs {
-		if o.Export {
+		if o.Generated {
 			exports++
 			continue
 		}
@@ -184,7 +167,7 @@ func valueKind(value any) string {
 }
 
 // printWarnings prints each distinct warning once, with every construct it is about.
-func printWarnings(w io.Writer, warnings []warning) {
+func printWarnings(w io.Writer, warnings []assembly.Warning) {
 	if len(warnings) == 0 {
 		return
 	}
@@ -211,10 +194,10 @@ func printWarnings(w io.Writer, warnings []warning) {
 }
 
 // printNext names the commands with the context that made this assembly, since the CDK CLI synthesizes again.
-func printNext(w io.Writer, stacks []stack) {
+func printNext(w io.Writer, stacks []assembly.Stack) {
 	context := ""
-	switch names := environments(stacks); {
-	case slices.ContainsFunc(stacks, func(s stack) bool { return s.Nested }):
+	switch names := assembly.Environments(stacks); {
+	case slices.ContainsFunc(stacks, func(s assembly.Stack) bool { return s.Nested }):
 		context = " -c delivery=true"
 	case len(names) == 1 && names[0] != "":
 		context = " -c env=" + names[0]

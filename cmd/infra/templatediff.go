@@ -7,12 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
-	"strings"
+
+	"flask-on-fargate/internal/assembly"
 )
 
 // templateDiffDir holds the Node.js program that compares templates by AWS's resource schemas, seen from the root of the project.
@@ -21,44 +20,10 @@ const templateDiffDir = "cmd/infra/templatediff"
 // nodeTools holds what package.json pins, seen from the root of the project.
 var nodeTools = filepath.Join("node_modules", ".bin")
 
-// document is a CloudFormation template: all of it, as it is decoded from JSON.
-type document map[string]any
-
-// resource is one of a template.
-type resource struct {
-	Type                string
-	Properties          map[string]any
-	DeletionPolicy      string
-	UpdateReplacePolicy string
-	Metadata            map[string]any
-}
-
-// Path is the path of the construct that defines the resource, or "".
-func (r resource) Path() string {
-	path, _ := r.Metadata["aws:cdk:path"].(string)
-	for _, generated := range []string{"/Resource", "/Default"} { // ids that the library appends to the construct's own
-		path = strings.TrimSuffix(path, generated)
-	}
-	return strings.TrimSuffix(path, "/Resource")
-}
-
-// resources returns the template's resources by logical id.
-func (d document) resources() (map[string]resource, error) {
-	data, err := json.Marshal(d["Resources"])
-	if err != nil {
-		return nil, err
-	}
-	var found map[string]resource
-	if err := json.Unmarshal(data, &found); err != nil {
-		return nil, fmt.Errorf("the section Resources is not that of a template: %w", err)
-	}
-	return found, nil
-}
-
 // pair is a stack's template before and after a change. A nil template stands for a stack that does not exist.
 type pair struct {
 	Stack    string
-	Old, New document
+	Old, New assembly.Template
 }
 
 // templateDiff is what the program in [templateDiffDir] says of a pair.
@@ -131,15 +96,15 @@ func templateDiffCommand(ctx context.Context, dir string) (*exec.Cmd, error) {
 
 func templateQuestion(pairs []pair) ([]byte, error) {
 	type input struct {
-		Old document `json:"old"`
-		New document `json:"new"`
+		Old assembly.Template `json:"old"`
+		New assembly.Template `json:"new"`
 	}
 	inputs := make([]input, len(pairs))
 	for i, p := range pairs {
 		inputs[i] = input{p.Old, p.New}
-		for _, d := range []*document{&inputs[i].Old, &inputs[i].New} {
+		for _, d := range []*assembly.Template{&inputs[i].Old, &inputs[i].New} {
 			if *d == nil {
-				*d = document{}
+				*d = assembly.Template{}
 			}
 		}
 	}
@@ -174,7 +139,7 @@ func changesOfPair(p pair, diff templateDiff) ([]resourceChange, error) {
 		for name, value := range newer[id].Properties {
 			// What the value refers to may be replaced, though the template says the same. The program tells only those that are
 			// replaced then in turn.
-			if causes := references(value); len(causes) > 0 && equal(older[id].Properties[name], value) {
+			if causes := assembly.References(value); len(causes) > 0 && equal(older[id].Properties[name], value) {
 				b.updates[id][name] = alteration{causes: causes}
 			}
 		}
@@ -190,40 +155,12 @@ func changesOfPair(p pair, diff templateDiff) ([]resourceChange, error) {
 // requires translates the program's words.
 var requires = map[string]recreation{"WILL_REPLACE": always, "MAY_REPLACE": conditionally}
 
-func bothResources(p pair) (older, newer map[string]resource, err error) {
-	if older, err = p.Old.resources(); err != nil {
+func bothResources(p pair) (older, newer map[string]assembly.Resource, err error) {
+	if older, err = p.Old.Resources(); err != nil {
 		return nil, nil, fmt.Errorf("the earlier template of stack %s: %w", p.Stack, err)
 	}
-	if newer, err = p.New.resources(); err != nil {
+	if newer, err = p.New.Resources(); err != nil {
 		return nil, nil, fmt.Errorf("the new template of stack %s: %w", p.Stack, err)
 	}
 	return older, newer, nil
-}
-
-// references returns the logical ids that a value of a template refers to, sorted.
-func references(value any) []string {
-	ids := map[string]bool{}
-	var walk func(any)
-	walk = func(value any) {
-		switch v := value.(type) {
-		case []any:
-			for _, item := range v {
-				walk(item)
-			}
-		case map[string]any:
-			if id, ok := v["Ref"].(string); ok {
-				ids[id] = true
-			}
-			if of, ok := v["Fn::GetAtt"].([]any); ok && len(of) > 0 {
-				if id, ok := of[0].(string); ok {
-					ids[id] = true
-				}
-			}
-			for _, item := range v {
-				walk(item)
-			}
-		}
-	}
-	walk(value)
-	return slices.Sorted(maps.Keys(ids))
 }

@@ -8,12 +8,14 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+
+	"flask-on-fargate/internal/golden"
 )
 
 // templateDiffProcess is the program, started once for the tests of this process: it is the start that takes the time. It ends
 // with its standard input, at the end of this process.
 var templateDiffProcess = sync.OnceValues(func() (func(question []byte) ([]byte, error), error) {
-	cmd, err := templateDiffCommand(context.Background(), filepath.Join(root, templateDiffDir))
+	cmd, err := templateDiffCommand(context.Background(), filepath.Join(golden.Root, templateDiffDir))
 	if err != nil {
 		return nil, err
 	}
@@ -25,7 +27,7 @@ var templateDiffProcess = sync.OnceValues(func() (func(question []byte) ([]byte,
 	if err != nil {
 		return nil, err
 	}
-	cmd.Dir, cmd.Stderr = root, os.Stderr // tests change the directory, and remove it
+	cmd.Dir, cmd.Stderr = golden.Root, os.Stderr // tests change the directory, and remove it
 	answers := bufio.NewReader(out)
 	ask := func(question []byte) ([]byte, error) {
 		if _, err := in.Write(question); err != nil {
