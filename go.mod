@@ -6,7 +6,7 @@ toolchain go1.26.8
 
 ignore (
 	./bench/javascript/node_modules
-	./cmd/infra/templatediff/node_modules
+	./internal/change/templatediff/node_modules
 	./local/node_modules
 	./node_modules
 )

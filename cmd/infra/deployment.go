@@ -183,7 +183,7 @@ func (e *environment) deploy(ctx context.Context, w world, out io.Writer, s *ser
 		return stop("environment %s: make service %s use %s: %w", e.Name, s.name, arn, err)
 	}
 	fmt.Fprintf(out, "\nDeploying %s\n", image)
-	f := follower{environment: e, world: w, service: s, taskDefinition: arn, image: image, out: out, start: w.now()}
+	f := follower{environment: e, world: w, service: s, taskDefinition: arn, image: image, out: out, start: w.Now()}
 	return f.follow(ctx, updated.Service)
 }
 
@@ -268,10 +268,10 @@ func (f *follower) follow(ctx context.Context, updated *types.Service) error {
 		default:
 			f.say(progress(d))
 		}
-		if f.now().Sub(f.start) >= deploymentTime {
+		if f.Now().Sub(f.start) >= deploymentTime {
 			return f.unsure(fmt.Errorf("the deployment %s has not ended after %s", arn, deploymentTime))
 		}
-		if err := f.wait(ctx, pollInterval); err != nil {
+		if err := f.Wait(ctx, pollInterval); err != nil {
 			return f.unsure(err)
 		}
 	}
@@ -288,11 +288,11 @@ func (f *follower) find(ctx context.Context, updated *types.Service) (string, er
 		if arn, err := f.look(ctx, *input); err != nil || arn != "" {
 			return arn, err
 		}
-		if f.now().Sub(f.start) >= appearTime {
+		if f.Now().Sub(f.start) >= appearTime {
 			return "", fmt.Errorf("ECS shows no deployment of %s after %s", f.taskDefinition, appearTime)
 		}
 		f.say("waiting for ECS to begin")
-		if err := f.wait(ctx, pollInterval); err != nil {
+		if err := f.Wait(ctx, pollInterval); err != nil {
 			return "", err
 		}
 	}
@@ -341,7 +341,7 @@ func (f *follower) describe(ctx context.Context, arn string) (types.ServiceDeplo
 // say prints a line of progress, unless the last one said the same.
 func (f *follower) say(line string) {
 	if line != f.said {
-		fmt.Fprintf(f.out, "  %6s  %s\n", f.now().Sub(f.start).Round(time.Second), line)
+		fmt.Fprintf(f.out, "  %6s  %s\n", f.Now().Sub(f.start).Round(time.Second), line)
 		f.said = line
 	}
 }

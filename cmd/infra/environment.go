@@ -24,22 +24,20 @@ import (
 	"github.com/mattn/go-isatty"
 
 	"flask-on-fargate/config"
+	"flask-on-fargate/internal/change"
+	"flask-on-fargate/internal/clock"
+	"flask-on-fargate/internal/folders"
 	"flask-on-fargate/internal/registry"
 )
 
-// configDir is where the environments' files are, seen from the root of the project.
-const configDir = "config"
-
-// world is what a command that acts on AWS needs of it and of the person in front. Tests replace it.
+// world is what a command needs of AWS, of this computer and of the person in front. Tests replace it.
 type world struct {
 	connect func(ctx context.Context, region, profile string) (cloud, error)
-	assume  func(ctx context.Context, region, roleARN string) (stackReader, error) // with the default credentials
-	asks    bool                                                                   // there is a person who can be asked
-	wait    func(context.Context, time.Duration) error
-	now     func() time.Time
-	backoff remote.Backoff // of requests to registries
-
-	compare func(context.Context, []pair) ([]templateDiff, error) // templates, by AWS's resource schemas
+	assume  func(ctx context.Context, region, roleARN string) (change.StackReader, error) // with the default credentials
+	asks    bool                                                                          // there is a person who can be asked
+	backoff remote.Backoff                                                                // of requests to registries
+	compare change.Comparer
+	clock.Clock
 }
 
 // realWorld is the real one.
@@ -48,20 +46,9 @@ func realWorld() world {
 		connect: connectAWS,
 		assume:  assumeRole,
 		asks:    isatty.IsTerminal(os.Stdin.Fd()),
-		wait: func(ctx context.Context, d time.Duration) error {
-			select {
-			case <-ctx.Done():
-				return ctx.Err()
-			case <-time.After(d):
-				return nil
-			}
-		},
-		now:     time.Now,
 		backoff: remote.Backoff{Duration: time.Second, Factor: 2, Jitter: 0.1, Steps: 5},
-
-		compare: func(ctx context.Context, pairs []pair) ([]templateDiff, error) {
-			return compareTemplates(ctx, templateDiffDir, pairs)
-		},
+		compare: (&change.Program{Dir: change.ProgramDir}).Compare,
+		Clock:   clock.System,
 	}
 }
 
@@ -87,7 +74,7 @@ func checkAsks(w world, yes bool) error {
 // cloud is AWS in one account and region.
 type cloud struct {
 	identity identifier
-	stacks   stackReader
+	stacks   change.StackReader
 	images   imageStore
 	services serviceController
 	account  string // of the credentials
@@ -129,7 +116,7 @@ func connectAWS(ctx context.Context, region, profile string) (cloud, error) {
 }
 
 // assumeRole reads stacks as a role, such as the lookup role that `cdk bootstrap` made in another account.
-func assumeRole(ctx context.Context, region, roleARN string) (stackReader, error) {
+func assumeRole(ctx context.Context, region, roleARN string) (change.StackReader, error) {
 	cfg, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithRegion(region), awsconfig.WithRetryMaxAttempts(5), awsconfig.WithLogger(logging.Nop{}))
 	if err != nil {
 		return nil, err
@@ -152,7 +139,7 @@ type environment struct {
 
 // openEnvironment finds an environment with the credentials of profile, or with the default ones if profile is empty.
 func openEnvironment(ctx context.Context, w world, name, profile string) (*environment, error) {
-	env, err := config.Load(configDir, name)
+	env, err := config.Load(folders.Config, name)
 	if err != nil {
 		return nil, err
 	}
@@ -185,7 +172,7 @@ func connectEnvironment(ctx context.Context, w world, env config.Environment, pr
 	c.account = aws.ToString(caller.Account)
 	if env.Account != "" && env.Account != c.account {
 		return cloud{}, stop("environment %s is in account %s by %s/%[1]s.yaml, but the credentials are those of %[4]s in account %[5]s: use credentials of %[2]s",
-			env.Name, env.Account, configDir, aws.ToString(caller.Arn), c.account)
+			env.Name, env.Account, folders.Config, aws.ToString(caller.Arn), c.account)
 	}
 	return c, nil
 }

@@ -7,10 +7,13 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 )
@@ -75,4 +78,9 @@ func runIn(w world, args []string, stdin io.Reader, stdout, stderr io.Writer) in
 		return 1
 	}
 	return 2
+}
+
+// interruptible returns a context that ends with an interruption of this process, so that what it made can be removed.
+func interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 }

@@ -174,7 +174,7 @@ func (e *environment) isThere(from *environment, tag string, image *registry.Ima
 func (e *environment) copy(ctx context.Context, w world, out io.Writer, image *registry.Image, tag string) error {
 	ctx, cancel := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer cancel()
-	start := w.now()
+	start := w.Now()
 	fmt.Fprintf(out, "\nCopying %s to %s:%s\n", image.Digest, e.repositoryURI, tag)
 	if err := e.repository.Copy(ctx, tag, image); err != nil {
 		if errors.Is(err, context.Canceled) {
@@ -189,6 +189,6 @@ func (e *environment) copy(ctx context.Context, w world, out io.Writer, image *r
 	if copied.Digest != image.Digest {
 		return stop("environment %s: %s is %s right after the copy of %s: another image was pushed meanwhile; nothing was deployed", e.Name, tag, copied.Digest, image.Digest)
 	}
-	fmt.Fprintf(out, "  %6s  copied\n", w.now().Sub(start).Round(time.Second))
+	fmt.Fprintf(out, "  %6s  copied\n", w.Now().Sub(start).Round(time.Second))
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/spf13/cobra"
 
+	"flask-on-fargate/internal/folders"
 	"flask-on-fargate/internal/plaintext"
 	"flask-on-fargate/internal/registry"
 	"flask-on-fargate/internal/terminal"
@@ -131,7 +132,7 @@ func (e *environment) checkArchitecture(s *service, image *registry.Image, refer
 	return stop("the image %s (%s) does not run in %s, whose tasks run on %s by the task definition in use, %s: it is for [%s], not for linux/%s.\n"+
 		"To change the architecture, push an image for both (docker buildx build --platform linux/amd64,linux/arm64), "+
 		"infra release it, change service.architecture in %s/%[3]s.yaml, and deploy the infrastructure",
-		reference, image.Digest, e.Name, s.architecture(), s.taskDefinition, platforms(image), want, configDir)
+		reference, image.Digest, e.Name, s.architecture(), s.taskDefinition, platforms(image), want, folders.Config)
 }
 
 func platforms(image *registry.Image) string {

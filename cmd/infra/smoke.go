@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"flask-on-fargate/config"
+	"flask-on-fargate/internal/folders"
 	"flask-on-fargate/internal/plaintext"
 )
 
@@ -94,7 +95,7 @@ func anyPage(address string) smokeTest {
 
 // healthCheck is the load balancer's question, at the address of the load balancer.
 func healthCheck(address, env string) (smokeTest, error) {
-	e, err := config.Load(configDir, env)
+	e, err := config.Load(folders.Config, env)
 	if err != nil {
 		return smokeTest{}, err
 	}
@@ -105,7 +106,7 @@ func healthCheck(address, env string) (smokeTest, error) {
 	s := smokeTest{
 		address: u.Scheme + "://" + u.Host + e.Service.HealthCheckPath,
 		good:    e.Service.Healthy,
-		wanted:  fmt.Sprintf("%s (service.healthCheckPath and service.healthCheckCodes of %s/%s.yaml)", e.Service.HealthCheckCodes, configDir, env),
+		wanted:  fmt.Sprintf("%s (service.healthCheckPath and service.healthCheckCodes of %s/%s.yaml)", e.Service.HealthCheckCodes, folders.Config, env),
 	}
 	return s, checkURL(s.address)
 }
@@ -116,26 +117,26 @@ func (s smokeTest) run(ctx context.Context, w world, out io.Writer, timeout time
 		Timeout:       smokePatience,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	start := w.now()
+	start := w.Now()
 	var last answer
 	var said time.Time
 	for tries := 1; ; tries++ {
 		now := get(ctx, client, s.address)
-		took := w.now().Sub(start)
+		took := w.Now().Sub(start)
 		if now.answered && s.good(now.status) {
 			fmt.Fprintf(out, "%6s  %s: %s answers\n", took.Round(time.Second), now.summary, s.address)
 			return nil
 		}
-		if now.summary != last.summary || w.now().Sub(said) >= smokeProgress {
+		if now.summary != last.summary || w.Now().Sub(said) >= smokeProgress {
 			fmt.Fprintf(out, "%6s  %s\n", took.Round(time.Second), now.summary)
-			said = w.now()
+			said = w.Now()
 		}
 		last = now
 		if took >= timeout {
 			return stop("%s has not answered with %s within %s, in %s; the last answer: %s%s",
 				s.address, s.wanted, timeout, plaintext.Count(tries, "request"), last.summary, last.quoteBody())
 		}
-		if err := w.wait(ctx, min(smokeInterval, timeout-took)); err != nil {
+		if err := w.Wait(ctx, min(smokeInterval, timeout-took)); err != nil {
 			return err
 		}
 	}

@@ -3,10 +3,13 @@ package golden
 
 import (
 	"encoding/json"
+	"flag"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"flask-on-fargate/internal/assembly"
 )
@@ -34,15 +37,18 @@ const (
 	ReleaseFunction = "ReleaseHandlerFunction1022F433"
 )
 
-// Root is the project's folder. It is absolute, since some tests change the working directory. The test's package must be two
-// folders below.
-var Root = func() string {
-	dir, err := filepath.Abs("../..")
-	if err != nil {
-		panic(err)
-	}
-	return dir
-}()
+// here is the folder of the package under test, and Root the project's, two folders above. Both are absolute, since some tests change
+// the working directory.
+var (
+	here = func() string {
+		dir, err := os.Getwd()
+		if err != nil {
+			panic(err)
+		}
+		return dir
+	}()
+	Root = filepath.Dir(filepath.Dir(here))
+)
 
 // Edit is a change of a template's resources.
 type Edit func(t *testing.T, resources map[string]any)
@@ -102,6 +108,19 @@ func find(t *testing.T, in map[string]any, path string) (map[string]any, string)
 	return in, parts[last]
 }
 
+// LowerRetain are the changes that `retain: false` makes to the stacks of an environment.
+var LowerRetain = map[string][]Edit{
+	"data": {
+		Set(Database+".DeletionPolicy", "Delete"), Set(Database+".UpdateReplacePolicy", "Delete"),
+		Set(Database+".Properties.DeletionProtection", false), Set(Database+".Properties.DeleteAutomatedBackups", true),
+		Set(Bucket+".DeletionPolicy", "Delete"), Set(Bucket+".UpdateReplacePolicy", "Delete"),
+		Set(Repository+".DeletionPolicy", "Delete"), Set(Repository+".UpdateReplacePolicy", "Delete"),
+		Set(Credentials+".DeletionPolicy", "Delete"), Set(Credentials+".UpdateReplacePolicy", "Delete"),
+		Set(Secret+".DeletionPolicy", "Delete"), Set(Secret+".UpdateReplacePolicy", "Delete"),
+	},
+	"unprotected": {},
+}
+
 // Template returns the template of a shipped environment, with changes.
 func Template(t *testing.T, env, stack string, edits ...Edit) assembly.Template {
 	t.Helper()
@@ -154,5 +173,23 @@ func Put(t *testing.T, path, content string) {
 	}
 	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
 		t.Fatal(err)
+	}
+}
+
+var update = flag.Bool("update", false, "rewrite the golden texts of guard and review")
+
+// CheckText compares a text with a file below testdata of the package under test.
+func CheckText(t *testing.T, file, got string) {
+	t.Helper()
+	path := filepath.Join(here, "testdata", file)
+	if *update {
+		Put(t, path, got)
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got; -update rewrites it):\n%s", file, diff)
 	}
 }

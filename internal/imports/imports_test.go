@@ -29,7 +29,7 @@ var forbidden = map[string][]string{
 	module + "/functions":  append([]string{module + "/stacks", module + "/constructs"}, cdk...),
 	module + "/constructs": {module + "/stacks"},
 	module + "/local":      append([]string{module + "/stacks", module + "/constructs"}, cdk...),
-	module + "/internal":   {module + "/stacks", module + "/constructs"},
+	module + "/internal":   {module + "/stacks", module + "/constructs", module + "/cmd", module + "/functions"},
 	module:                 {cdkNag},
 }
 
