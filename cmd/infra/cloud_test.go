@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"flask-on-fargate/internal/account"
 	"flask-on-fargate/internal/change"
 	"flask-on-fargate/internal/clock"
 	"flask-on-fargate/internal/folders"
@@ -113,12 +114,12 @@ func (f *fakeAWS) configure(t *testing.T, env, more string) {
 // infra runs the tool with somebody in front who types answer, or with nobody if answer is "".
 func (f *fakeAWS) infra(answer string, args ...string) (code int, stdout, stderr string) {
 	w := world{
-		connect: func(_ context.Context, region, profile string) (cloud, error) {
+		connect: func(_ context.Context, region, profile string) (account.Account, error) {
 			if region != "eu-central-1" {
-				return cloud{}, fmt.Errorf("region %s", region)
+				return account.Account{}, fmt.Errorf("region %s", region)
 			}
 			f.profiles = append(f.profiles, profile)
-			return cloud{identity: f, stacks: f, images: f, services: ecsOf{f}}, nil
+			return account.Account{Identity: f, Stacks: f, Images: f, Services: ecsOf{f}}, nil
 		},
 		asks:    answer != "",
 		Clock:   clock.Manual(&f.clock),

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"flask-on-fargate/config"
+	"flask-on-fargate/internal/account"
 	"flask-on-fargate/internal/assembly"
 	"flask-on-fargate/internal/change"
 	"flask-on-fargate/internal/folders"
@@ -234,11 +235,11 @@ func (o guardOptions) openStacks(ctx context.Context, w world, env config.Enviro
 		}
 		return api, nil
 	}
-	c, err := connectEnvironment(ctx, w, env, o.profile)
+	a, err := account.Of(ctx, w.connect, env, o.profile)
 	if err != nil {
 		return nil, errors.New(err.Error()) // whatever it was, the guard could not tell
 	}
-	return c.stacks, nil
+	return a.Stacks, nil
 }
 
 // printVerdict writes the verdict for a person.

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"flask-on-fargate/internal/account"
 	"flask-on-fargate/internal/assembly"
 	"flask-on-fargate/internal/change"
 	"flask-on-fargate/internal/clock"
@@ -32,7 +33,9 @@ func guardWorld(t *testing.T, api *golden.Stacks, more string) world {
 	golden.Put(t, "config/prod.yaml", shipped(t, "prod")+more)
 	now := time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC)
 	return world{
-		connect: func(context.Context, string, string) (cloud, error) { return cloud{identity: api, stacks: api}, nil },
+		connect: func(context.Context, string, string) (account.Account, error) {
+			return account.Account{Identity: api, Stacks: api}, nil
+		},
 		assume: func(_ context.Context, region, role string) (change.StackReader, error) {
 			if region != "us-east-1" || role != lookupRole {
 				return nil, fmt.Errorf("region %s, role %s", region, role)

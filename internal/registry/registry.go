@@ -191,9 +191,21 @@ type Platform struct {
 	Digest v1.Hash
 }
 
+// Architectures maps ECS's names of processor architectures to those of image platforms.
+var Architectures = map[string]string{"X86_64": "amd64", "ARM64": "arm64"}
+
 // RunsOn tells whether the image has a platform for linux on an architecture, in an image platform's words.
 func (i *Image) RunsOn(arch string) bool {
 	return slices.ContainsFunc(i.Platforms, func(p Platform) bool { return p.OS == "linux" && p.Architecture == arch })
+}
+
+// PlatformNames lists the image's platforms, as in "linux/amd64 linux/arm64".
+func (i *Image) PlatformNames() string {
+	var names []string
+	for _, platform := range i.Platforms {
+		names = append(names, platform.String())
+	}
+	return strings.Join(names, " ")
 }
 
 // Holds tells whether a digest is the image's own or that of one of its platforms.
