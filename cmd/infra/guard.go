@@ -63,12 +63,7 @@ func newGuard(w world) *cobra.Command {
 		DisableFlagsInUseLine: true,
 		Short:                 "Stop a deployment that would lose data",
 		Long:                  guardHelp,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return fmt.Errorf("%q given, but the command takes flags only: name an environment by --env", args)
-			}
-			return nil
-		},
+		Args:                  flagsOnly("name an environment by --env"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stopWatching := interruptible(cmd.Context())
 			defer stopWatching()

@@ -107,3 +107,13 @@ func runIn(w world, args []string, stdin io.Reader, stdout, stderr io.Writer) in
 func interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
 	return signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 }
+
+// flagsOnly refuses arguments. The hint names the flag that was probably meant.
+func flagsOnly(hint string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return fmt.Errorf("%q given, but the command takes flags only: %s", args, hint)
+		}
+		return nil
+	}
+}

@@ -6,7 +6,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"flask-on-fargate/internal/release"
-	"flask-on-fargate/internal/stop"
 )
 
 const promoteHelp = `Copy an image from one environment's repository to another's, and deploy it
@@ -36,12 +35,7 @@ func newPromote(w world) *cobra.Command {
 		DisableFlagsInUseLine: true,
 		Short:                 "Copy an image to another environment and deploy it there",
 		Long:                  promoteHelp,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return fmt.Errorf("%q given, but the command takes flags only: name an image by --image", args)
-			}
-			return nil
-		},
+		Args:                  flagsOnly("name an image by --image"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.check(); err != nil {
 				return err
@@ -81,32 +75,18 @@ func (o promotion) promote(cmd *cobra.Command, w world) error {
 	if err != nil {
 		return err
 	}
-	s, err := to.Service(ctx)
+	c, err := to.Candidate(ctx, from, o.image)
 	if err != nil {
 		return err
 	}
-	image, err := from.Inspect(o.image)
-	if err != nil {
-		return err
-	}
-	if image.Placeholder {
-		return stop.Errorf("the image %s of %s is the placeholder that this project deploys until the application is released: release the application to %[2]s first", o.image, o.from)
-	}
-	if err := to.CheckArchitecture(s, image, o.image); err != nil {
-		return err
-	}
-	tags, err := from.Tags(ctx, image.Digest.String())
-	if err != nil {
-		return err
-	}
-	tag := release.PromotedTag(o.image, tags, image)
-	there, err := to.Has(tag, image)
+	tag := release.PromotedTag(o.image, c.Tags, c.Image)
+	there, err := to.Has(tag, c.Image)
 	if err != nil {
 		return err
 	}
 
 	fmt.Fprintf(out, "Image %s of environment %s\n\n", o.image, from)
-	if err := printImages(cmd, to, s, image, tags); err != nil {
+	if err := printImages(cmd, to, c); err != nil {
 		return err
 	}
 	question := "Copy it and deploy it?"
@@ -114,8 +94,8 @@ func (o promotion) promote(cmd *cobra.Command, w world) error {
 		fmt.Fprintf(out, "\nThe repository of %s has it already, as %s.\n", to.Name, tag)
 		question = "Deploy it?"
 	}
-	if there && s.RunsOnly(image) {
-		printNothingToDo(cmd, s)
+	if there && c.Service.RunsOnly(c.Image) {
+		printNothingToDo(cmd, c.Service)
 		return nil
 	}
 	if !o.yes {
@@ -124,9 +104,9 @@ func (o promotion) promote(cmd *cobra.Command, w world) error {
 		}
 	}
 	if !there {
-		if err := to.Copy(ctx, image, tag); err != nil {
+		if err := to.Copy(ctx, c.Image, tag); err != nil {
 			return err
 		}
 	}
-	return to.Deploy(ctx, s, to.URI(tag, image))
+	return to.Deploy(ctx, c.Service, to.URI(tag, c.Image))
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"flask-on-fargate/internal/plaintext"
-	"flask-on-fargate/internal/registry"
 	"flask-on-fargate/internal/release"
 	"flask-on-fargate/internal/stop"
 	"flask-on-fargate/internal/terminal"
@@ -66,26 +65,15 @@ func deployImage(cmd *cobra.Command, w world, env, profile, reference string, ye
 	if err != nil {
 		return err
 	}
-	s, err := e.Service(ctx)
+	c, err := e.Candidate(ctx, e, reference)
 	if err != nil {
 		return err
 	}
-	image, err := e.Inspect(reference)
-	if err != nil {
+	if err := printImages(cmd, e, c); err != nil {
 		return err
 	}
-	if err := e.CheckArchitecture(s, image, reference); err != nil {
-		return err
-	}
-	tags, err := e.Tags(ctx, image.Digest.String())
-	if err != nil {
-		return err
-	}
-	if err := printImages(cmd, e, s, image, tags); err != nil {
-		return err
-	}
-	if s.RunsOnly(image) {
-		printNothingToDo(cmd, s)
+	if c.Service.RunsOnly(c.Image) {
+		printNothingToDo(cmd, c.Service)
 		return nil
 	}
 	if !yes {
@@ -93,7 +81,7 @@ func deployImage(cmd *cobra.Command, w world, env, profile, reference string, ye
 			return err
 		}
 	}
-	return e.Deploy(ctx, s, e.URI(reference, image))
+	return e.Deploy(ctx, c.Service, e.URI(reference, c.Image))
 }
 
 // open finds an environment with the credentials of profile.
@@ -120,9 +108,9 @@ func confirm(cmd *cobra.Command, question string) error {
 	return stop.Errorf("the answer was not yes: nothing was changed")
 }
 
-// printImages prints what runs in the environment, and the image that is to come, with its tags.
-func printImages(cmd *cobra.Command, e *release.Environment, s *release.Service, image *registry.Image, tags []string) error {
-	out := cmd.OutOrStdout()
+// printImages prints the images that run in the environment, and the one that is to come.
+func printImages(cmd *cobra.Command, e *release.Environment, c *release.Candidate) error {
+	out, s := cmd.OutOrStdout(), c.Service
 	fmt.Fprintf(out, "%s\nservice %s\n\n", terminal.Bold("Environment "+e.String()), s.Name)
 	const title, rest = "  %-9s %s\n", "            %s\n"
 	if len(s.Running) == 0 {
@@ -136,8 +124,8 @@ func printImages(cmd *cobra.Command, e *release.Environment, s *release.Service,
 		fmt.Fprintf(out, title, "runs now", r.Digest)
 		fmt.Fprintf(out, rest, tagList(tags)+", on "+plaintext.Count(r.Tasks, "task"))
 	}
-	fmt.Fprintf(out, title, "to come", image.Digest)
-	fmt.Fprintf(out, rest, tagList(tags)+", for "+image.PlatformNames())
+	fmt.Fprintf(out, title, "to come", c.Digest)
+	fmt.Fprintf(out, rest, tagList(c.Tags)+", for "+c.PlatformNames())
 	if s.Deploying {
 		fmt.Fprintf(out, "\nA deployment is in progress. The new one would take its place.\n")
 	}

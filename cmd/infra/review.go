@@ -37,12 +37,7 @@ func newReview(w world) *cobra.Command {
 		DisableFlagsInUseLine: true,
 		Short:                 "Report what a change does to the environments",
 		Long:                  reviewHelp,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return fmt.Errorf("%q given, but the command takes flags only: name an assembly by --base", args)
-			}
-			return nil
-		},
+		Args:                  flagsOnly("name an assembly by --base"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			render, known := review.Formats[o.format]
 			switch {

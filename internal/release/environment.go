@@ -108,8 +108,8 @@ func (e *Environment) URI(reference string, image *registry.Image) string {
 	return e.RepositoryURI + "@" + image.Digest.String()
 }
 
-// Inspect reads the image that a tag or a digest of the environment's repository names.
-func (e *Environment) Inspect(reference string) (*registry.Image, error) {
+// inspect reads the image that a tag or a digest of the environment's repository names.
+func (e *Environment) inspect(reference string) (*registry.Image, error) {
 	image, err := e.repository.Inspect(reference)
 	if err != nil {
 		return nil, e.errorf("%w", err)
@@ -121,8 +121,8 @@ func (e *Environment) Inspect(reference string) (*registry.Image, error) {
 	return image, nil
 }
 
-// Tags returns the tags of the image with a digest, sorted. There may be none.
-func (e *Environment) Tags(ctx context.Context, digest string) ([]string, error) {
+// tags returns the tags of the image with a digest, sorted. There may be none.
+func (e *Environment) tags(ctx context.Context, digest string) ([]string, error) {
 	out, err := e.account.Images.DescribeImages(ctx, &ecr.DescribeImagesInput{
 		RepositoryName: &e.repositoryName, ImageIds: []types.ImageIdentifier{{ImageDigest: &digest}},
 	})
@@ -183,7 +183,7 @@ func (e *Environment) Copy(ctx context.Context, image *registry.Image, tag strin
 		}
 		return e.stopf("%w; nothing was deployed, and what was copied is used when the command runs again", err)
 	}
-	copied, err := e.Inspect(tag)
+	copied, err := e.inspect(tag)
 	if err != nil {
 		return err
 	}

@@ -40,8 +40,8 @@ type Running struct {
 	image string // as the task definition names it
 }
 
-// Service reads the environment's service. One that is scaled to zero is an error: nothing would run the deployed image.
-func (e *Environment) Service(ctx context.Context) (*Service, error) {
+// service reads the environment's service. One that is scaled to zero is an error: nothing would run the deployed image.
+func (e *Environment) service(ctx context.Context) (*Service, error) {
 	outputs, err := e.account.Outputs(ctx, e.Environment, "service", "ClusterName", "ServiceName")
 	if err != nil {
 		return nil, err
@@ -60,7 +60,7 @@ func (e *Environment) Service(ctx context.Context) (*Service, error) {
 	}
 	if found.DesiredCount == 0 {
 		return nil, e.stopf("service %s is scaled to zero, so that nothing would run the image; start it first: "+
-			"aws ecs update-service --cluster %s --service %s --desired-count %d", s.Name, s.Cluster, s.Name, e.Environment.Service.DesiredCount)
+			"aws ecs update-service --cluster %s --service %s --desired-count %d", s.Name, s.Cluster, s.Name, e.Service.DesiredCount)
 	}
 	s.container = aws.ToString(found.LoadBalancers[0].ContainerName)
 	s.taskDefinition = aws.ToString(found.TaskDefinition)
@@ -111,9 +111,37 @@ func (s *Service) architecture() types.CPUArchitecture {
 	return types.CPUArchitectureX8664
 }
 
-// CheckArchitecture stops an image that the service's tasks cannot run: ECS would try three times, and roll back. The task definition in
+// Candidate is an image that may be deployed to a service.
+type Candidate struct {
+	*registry.Image
+	Service *Service
+	Tags    []string // in the repository that the image comes from
+}
+
+// Candidate reads the environment's service, and an image of an environment's repository, this one's or another's. The tasks of the
+// service can run the image.
+func (e *Environment) Candidate(ctx context.Context, from *Environment, reference string) (*Candidate, error) {
+	s, err := e.service(ctx)
+	if err != nil {
+		return nil, err
+	}
+	image, err := from.inspect(reference)
+	if err != nil {
+		return nil, err
+	}
+	if image.Placeholder && from != e {
+		return nil, stop.Errorf("the image %s of %s is the placeholder that this project deploys until the application is released: release the application to %[2]s first", reference, from.Name)
+	}
+	if err := e.checkArchitecture(s, image, reference); err != nil {
+		return nil, err
+	}
+	tags, err := from.tags(ctx, image.Digest.String())
+	return &Candidate{image, s, tags}, err
+}
+
+// checkArchitecture stops an image that the service's tasks cannot run: ECS would try three times, and roll back. The task definition in
 // use decides, since its next revision keeps everything but the image. The configuration file may be ahead of it.
-func (e *Environment) CheckArchitecture(s *Service, image *registry.Image, reference string) error {
+func (e *Environment) checkArchitecture(s *Service, image *registry.Image, reference string) error {
 	want := registry.Architectures[string(s.architecture())]
 	if image.RunsOn(want) {
 		return nil
@@ -127,7 +155,7 @@ func (e *Environment) CheckArchitecture(s *Service, image *registry.Image, refer
 // TagsOfRunning returns the tags of an image that runs. ECS may know it by the digest of its platform, which has no tag itself. Then
 // they are the tags of the index that holds it, if the task or live names that index.
 func (e *Environment) TagsOfRunning(ctx context.Context, r Running) ([]string, error) {
-	tags, err := e.Tags(ctx, r.Digest)
+	tags, err := e.tags(ctx, r.Digest)
 	if err != nil || len(tags) > 0 {
 		return tags, err
 	}
@@ -142,7 +170,7 @@ func (e *Environment) TagsOfRunning(ctx context.Context, r Running) ([]string, e
 			return nil, e.errorf("%w", err)
 		}
 		if index != nil && index.Holds(r.Digest) {
-			return e.Tags(ctx, index.Digest.String())
+			return e.tags(ctx, index.Digest.String())
 		}
 	}
 	return nil, nil
@@ -154,7 +182,7 @@ func (e *Environment) Deploy(ctx context.Context, s *Service, image string) erro
 	ctx, cancel := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer cancel()
 	// Minutes may have passed with the question or a copy. A deployment of that time must not be taken back.
-	now, err := e.Service(ctx)
+	now, err := e.service(ctx)
 	if err != nil {
 		return err
 	}
