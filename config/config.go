@@ -9,6 +9,8 @@ package config
 import (
 	"strconv"
 	"strings"
+
+	"flask-on-fargate/internal/platform"
 )
 
 //go:generate go test -count=1 -run ^TestGenerated -update .
@@ -32,10 +34,20 @@ type Environment struct {
 	// Allowed: a region of AWS's standard partition, as in us-east-1 or eu-central-1. GovCloud (us-gov-…), China (cn-…) and the
 	// isolated regions are other partitions, with other ARNs and without public ECR, where the schema task's image comes from.
 	Region string `yaml:"region" jsonschema:"required,pattern=^(af|ap|ca|eu|il|me|mx|sa|us)-(north|south|east|west|central|northeast|northwest|southeast|southwest)-[1-9]$"`
+	// Architecture is the processor of the tasks and functions, and so the one that the application's image is built for. To change it after a release, first release an
+	// image for both: docs/releases.md has the steps.
+	//
+	// Allowed: X86_64 or ARM64.
+	Architecture platform.Architecture `yaml:"architecture" jsonschema:"enum=X86_64,enum=ARM64"`
+	// LogRetentionDays is how long the logs of tasks, functions and builds are kept.
+	//
+	// Allowed: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288 or 3653: CloudWatch
+	// Logs knows no other.
+	LogRetentionDays int `yaml:"logRetentionDays" jsonschema:"enum=1,enum=3,enum=5,enum=7,enum=14,enum=30,enum=60,enum=90,enum=120,enum=150,enum=180,enum=365,enum=400,enum=545,enum=731,enum=1096,enum=1827,enum=2192,enum=2557,enum=2922,enum=3288,enum=3653"`
 	// Retain keeps the data when the environment is destroyed: deletion and termination protection, a final snapshot, and
 	// the bucket, the image repository and both secrets stay. With false, everything goes with `cdk destroy`. A change from
-	// false to true keeps all objects and images: CloudFormation then removes the function that would empty the bucket, and
-	// the function's last call fails, since the function has lost the right to delete. The stack's events show that call.
+	// false to true keeps all objects and images. The events of the data stack may then show one failed call of the function
+	// that empties the bucket; nothing is deleted.
 	//
 	// Allowed: true or false.
 	Retain bool `yaml:"retain"`
@@ -156,16 +168,11 @@ type Service struct {
 	// 4096: 8192 to 30720, all in steps of 1024; with 8192: 16384 to 61440 in steps of 4096; with 16384: 32768 to 122880 in
 	// steps of 8192.
 	Memory int `yaml:"memory" jsonschema:"minimum=512,maximum=122880"`
-	// Architecture is the processor that the application's image is built for. To change it after a release, first release an
-	// image for both: docs/releases.md has the steps.
-	//
-	// Allowed: X86_64 or ARM64.
-	Architecture Architecture `yaml:"architecture" jsonschema:"enum=X86_64,enum=ARM64"`
 	// Command is the command that the application's container runs, in place of the image's own (its CMD). The image's
-	// ENTRYPOINT stays: to change that, build another image. Nothing secret belongs here.
+	// ENTRYPOINT stays: to change the ENTRYPOINT, build another image. Nothing secret belongs here.
 	//
-	// Allowed: a list of words, each of 1 to 4096 characters, as in [gunicorn, app:app]; no shell reads them. Together with
-	// `environment` and `secrets` at most 61440 bytes as JSON.
+	// Allowed: a list of words of at most 4096 characters. No shell reads them; for one, write [sh, -c, "exec gunicorn -b :$PORT
+	// app:app"]. Together with `environment` and `secrets` at most 61440 bytes as JSON.
 	Command []string `yaml:"command,omitempty" jsonschema:"minItems=1"`
 	// TaskPolicyArns are managed IAM policies for the application, for whatever it uses beside its own bucket: SES, SQS,
 	// another bucket. They are added to the role of the application's tasks.
@@ -197,11 +204,6 @@ type Service struct {
 	// Allowed: 0 to 900. The pipeline waits at most 60 minutes for a deployment, and within them three tasks must have failed
 	// before ECS rolls it back.
 	HealthCheckGraceSeconds int `yaml:"healthCheckGraceSeconds" jsonschema:"minimum=0,maximum=900"`
-	// LogRetentionDays is how long the logs are kept.
-	//
-	// Allowed: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288 or 3653: CloudWatch
-	// Logs knows no other.
-	LogRetentionDays int `yaml:"logRetentionDays" jsonschema:"enum=1,enum=3,enum=5,enum=7,enum=14,enum=30,enum=60,enum=90,enum=120,enum=150,enum=180,enum=365,enum=400,enum=545,enum=731,enum=1096,enum=1827,enum=2192,enum=2557,enum=2922,enum=3288,enum=3653"`
 	// Environment holds further environment variables of the application. Nothing secret belongs here. A number or a boolean
 	// reaches the application as it is written in the file.
 	//
@@ -240,8 +242,8 @@ type Pipeline struct {
 	// Allowed: the ARN of a connection, arn:aws:codeconnections:<region>:<account>:connection/<id>.
 	ConnectionArn string `yaml:"connectionArn,omitempty" jsonschema:"pattern=^arn:aws:(codeconnections|codestar-connections):[a-z0-9-]+:[0-9]{12}:connection/[a-f0-9-]+$"`
 	// Approval asks for a person's approval between build and deployment. This project's buildspec.yml tags each image with
-	// its commit, so the image that was approved is the one that is deployed. A buildspec that hands on a tag which moves, such
-	// as latest, deploys what the tag names at that time: the newest image, also if an older one was approved.
+	// its commit, so the image that was approved is the one that is deployed. If your buildspec deploys a tag that moves, such as
+	// latest, the newest image is deployed, even if you approved an older one.
 	//
 	// Allowed: true or false.
 	Approval bool `yaml:"approval"`
@@ -275,19 +277,12 @@ type Allowance struct {
 	Reason string `yaml:"reason" jsonschema:"required,minLength=10,maxLength=500"`
 }
 
-// Architecture is a processor architecture, as ECS names it.
-type Architecture string
-
-// The architectures that Fargate runs.
-const (
-	X86_64 Architecture = "X86_64"
-	ARM64  Architecture = "ARM64"
-)
-
 // Default returns the defaults of every key that has one. Project, Region, Database.Name and Database.User have none.
 func Default() Environment {
 	return Environment{
-		Retain: true,
+		Architecture:     platform.X86_64,
+		LogRetentionDays: 30,
+		Retain:           true,
 		Network: Network{
 			CIDR:        "10.0.0.0/16",
 			NatGateways: 1,
@@ -303,13 +298,11 @@ func Default() Environment {
 		Service: Service{
 			CPU:                     256,
 			Memory:                  512,
-			Architecture:            X86_64,
 			DesiredCount:            1,
 			ContainerPort:           5000,
 			HealthCheckPath:         "/",
 			HealthCheckCodes:        "200",
 			HealthCheckGraceSeconds: 60,
-			LogRetentionDays:        30,
 		},
 		Pipeline: Pipeline{
 			Branch: "main",

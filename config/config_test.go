@@ -72,6 +72,9 @@ func TestParseAccepts(t *testing.T) {
 			e.Service.Command = []string{"gunicorn", "-b", "app:app"}
 			e.Service.TaskPolicyArns = []string{"arn:aws:iam::aws:policy/AmazonSESFullAccess", "arn:aws:iam::123456789012:policy/team/mail"}
 		}},
+		{"a command whose shell puts the secrets together", requiredKeys + "service: {command: [sh, -c, \"DATABASE_URL=mysql://$DATABASE_USER:$DATABASE_PASSWORD@$DATABASE_HOST/a exec app\", \"\"]}\n", func(e *Environment) {
+			e.Service.Command = []string{"sh", "-c", "DATABASE_URL=mysql://$DATABASE_USER:$DATABASE_PASSWORD@$DATABASE_HOST/a exec app", ""}
+		}},
 		{"a topic and the key that encrypts it", requiredKeys + "notificationTopicArn: arn:aws:sns:us-east-1:123456789012:alerts\nnotificationKeyArn: arn:aws:kms:us-east-1:123456789012:key/1234abcd\n", func(e *Environment) {
 			e.NotificationTopicArn, e.NotificationKeyArn = "arn:aws:sns:us-east-1:123456789012:alerts", "arn:aws:kms:us-east-1:123456789012:key/1234abcd"
 		}},
@@ -134,7 +137,7 @@ func TestParseAcceptsTheRetentionsOfCloudWatchLogs(t *testing.T) {
 	allowed := []int{1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653}
 	for _, days := range allowed {
 		for _, days := range []int{days - 1, days, days + 1} {
-			_, err := Parse("dev.yaml", "dev", fmt.Appendf(nil, "%sservice: {logRetentionDays: %d}\n", requiredKeys, days))
+			_, err := Parse("dev.yaml", "dev", fmt.Appendf(nil, "%slogRetentionDays: %d\n", requiredKeys, days))
 			if accepted, want := err == nil, slices.Contains(allowed, days); accepted != want {
 				t.Errorf("%d days: accepted is %t, want %t", days, accepted, want)
 			}
@@ -167,11 +170,11 @@ database:
 network:
   cidr: 10.0.0.1/16
   availabilityZones: [us-east-1a, us-east-1b]
+logRetentionDays: 8
 service:
   cpu: 300
   memory: 700
   desiredCount: none
-  logRetentionDays: 8
   environment: {FLASK_SECRET: x}
 `
 	_, err := Parse("config/dev.yaml", "dev", []byte(file))
@@ -190,9 +193,9 @@ service:
 		"4:9 database.name",
 		"6:20 database.extendedSupport",
 		"8:9 network.cidr",
-		"11:8 service.cpu", // and nothing of memory, which cannot be judged without it
-		"13:17 service.desiredCount",
-		"14:21 service.logRetentionDays",
+		"10:19 logRetentionDays",
+		"12:8 service.cpu", // and nothing of memory, which cannot be judged without it
+		"14:17 service.desiredCount",
 		"15:17 service.environment.FLASK_SECRET",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -295,7 +298,7 @@ func TestLoad(t *testing.T) {
 func TestShippedEnvironments(t *testing.T) {
 	dev := minimal()
 	dev.Retain = false
-	dev.Service.LogRetentionDays = 7
+	dev.LogRetentionDays = 7
 	dev.Pipeline.Repository = "my-org/my-app"
 
 	prod := minimal()
@@ -307,7 +310,7 @@ func TestShippedEnvironments(t *testing.T) {
 	prod.Database.MultiAZ = true
 	prod.Database.BackupRetentionDays = 30
 	prod.Service.DesiredCount = 2
-	prod.Service.LogRetentionDays = 365
+	prod.LogRetentionDays = 365
 	prod.Pipeline.Repository = "my-org/my-app"
 	prod.Pipeline.Approval = true
 

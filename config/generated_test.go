@@ -30,7 +30,7 @@ var example = Environment{
 	Network:              Network{AvailabilityZones: []string{"us-east-1a", "us-east-1b"}},
 	Database:             Database{Name: "flaskdb", User: "admin"},
 	Service: Service{
-		Command:        []string{"gunicorn", "--bind", "0.0.0.0:5000", "app:app"},
+		Command:        []string{"gunicorn", "--config", "gunicorn.conf.py", "app:app"},
 		TaskPolicyArns: []string{"arn:aws:iam::123456789012:policy/send-mail"},
 		Environment:    map[string]string{"LOG_LEVEL": "info"},
 		Secrets:        map[string]string{"STRIPE_KEY": "arn:aws:secretsmanager:us-east-1:123456789012:secret:stripe-AbCdEf:key::"},

@@ -6,8 +6,7 @@ import (
 	"strings"
 )
 
-// Healthy tells whether the load balancer takes a task that answers with an HTTP status for healthy. The HealthCheckCodes
-// must be valid.
+// Healthy reports whether an HTTP status is one of HealthCheckCodes, which must be valid.
 func (s Service) Healthy(status int) bool {
 	for from, to := range s.healthyRanges {
 		if status >= from && status <= to {

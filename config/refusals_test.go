@@ -12,6 +12,15 @@ const requiredKeys = "project: flask-app\nregion: us-east-1\ndatabase:\n  name: 
 // refusal is a file and the exact message that it gets.
 type refusal struct{ name, yaml, want string }
 
+// keysAt are the keys at the top level of a file, or in a section, as a message lists them.
+func keysAt(section ...string) string {
+	at := environmentSchema()
+	for _, name := range section {
+		at = property(at, name)
+	}
+	return strings.Join(keysOf(at), ", ")
+}
+
 func testRefusals(t *testing.T, tests []refusal) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -118,6 +127,14 @@ func TestParseReportsStructure(t *testing.T) {
 				"    Did you mean multiAz?",
 		},
 		{
+			name: "key that stood in service before",
+			yaml: requiredKeys + "service: {architecture: ARM64, logRetentionDays: 7}\n",
+			want: "config/dev.yaml:6:11: service.architecture: unknown key\n" +
+				"    It belongs to the top level of the file: write `architecture:` at the beginning of a line.\n" +
+				"config/dev.yaml:6:32: service.logRetentionDays: unknown key\n" +
+				"    It belongs to the top level of the file: write `logRetentionDays:` at the beginning of a line.",
+		},
+		{
 			name: "unknown key that belongs elsewhere",
 			yaml: requiredKeys + "  cpu: 512\n",
 			want: "config/dev.yaml:6:3: database.cpu: unknown key\n" +
@@ -133,7 +150,7 @@ func TestParseReportsStructure(t *testing.T) {
 			name: "unknown section near nothing",
 			yaml: requiredKeys + "quota: {branch: main}\n",
 			want: "config/dev.yaml:6:1: quota: unknown key\n" +
-				"    Known in the file: account, bootstrapKmsKeyArn, database, guard, network, notificationKeyArn, notificationTopicArn, pipeline, project, region, retain, service, tags.",
+				"    Known in the file: " + keysAt() + ".",
 		},
 		{
 			name: "duplicate key",
@@ -169,19 +186,19 @@ func TestParseReportsStructure(t *testing.T) {
 			name: "section without keys",
 			yaml: requiredKeys + "service:\n",
 			want: "config/dev.yaml:6:9: service: no value is given\n" +
-				"    Give it keys (architecture, command, containerPort, cpu, desiredCount, environment, healthCheckCodes, healthCheckGraceSeconds, healthCheckPath, logRetentionDays, memory, secrets, taskPolicyArns), or remove the line.",
+				"    Give it keys (" + keysAt("service") + "), or remove the line.",
 		},
 		{
 			name: "section of another type",
 			yaml: requiredKeys + "service: 5\n",
 			want: "config/dev.yaml:6:10: service: the value is a number, not a mapping of keys to values\n" +
-				"    Give it keys (architecture, command, containerPort, cpu, desiredCount, environment, healthCheckCodes, healthCheckGraceSeconds, healthCheckPath, logRetentionDays, memory, secrets, taskPolicyArns), or remove the line.",
+				"    Give it keys (" + keysAt("service") + "), or remove the line.",
 		},
 		{
 			name: "list for a section",
 			yaml: requiredKeys + "service: [cpu]\n",
 			want: "config/dev.yaml:6:10: service: the value is a list, not a mapping of keys to values\n" +
-				"    Give it keys (architecture, command, containerPort, cpu, desiredCount, environment, healthCheckCodes, healthCheckGraceSeconds, healthCheckPath, logRetentionDays, memory, secrets, taskPolicyArns), or remove the line.",
+				"    Give it keys (" + keysAt("service") + "), or remove the line.",
 		},
 		{
 			name: "text for a list",
@@ -816,8 +833,8 @@ func TestParseReportsValues(t *testing.T) {
 		},
 		{
 			name: "architecture in Docker's word",
-			yaml: requiredKeys + "service: {architecture: arm64}\n",
-			want: "config/dev.yaml:6:25: service.architecture: \"arm64\" is not allowed\n" +
+			yaml: requiredKeys + "architecture: arm64\n",
+			want: "config/dev.yaml:6:15: architecture: \"arm64\" is not allowed\n" +
 				"    Allowed: X86_64 or ARM64.",
 		},
 		{
@@ -877,8 +894,8 @@ func TestParseReportsValues(t *testing.T) {
 		{
 			name: "health check range of one code",
 			yaml: requiredKeys + "service: {healthCheckCodes: 200-200}\n",
-			want: "config/dev.yaml:6:29: service.healthCheckCodes: \"200-200\" is no range\n" +
-				"    The lower code comes first, as in 200-399.",
+			want: "config/dev.yaml:6:29: service.healthCheckCodes: \"200-200\" is one code, not a range\n" +
+				"    Write 200.",
 		},
 		{
 			name: "grace too long",
@@ -894,8 +911,8 @@ func TestParseReportsValues(t *testing.T) {
 		},
 		{
 			name: "log retention that CloudWatch Logs does not know",
-			yaml: requiredKeys + "service: {logRetentionDays: 10}\n",
-			want: "config/dev.yaml:6:29: service.logRetentionDays: 10 is not allowed\n" +
+			yaml: requiredKeys + "logRetentionDays: 10\n",
+			want: "config/dev.yaml:6:19: logRetentionDays: 10 is not allowed\n" +
 				"    Allowed: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288 or 3653: CloudWatch Logs knows no other.",
 		},
 		{
@@ -919,14 +936,14 @@ func TestParseReportsValues(t *testing.T) {
 		{
 			name: "port that is not the container's",
 			yaml: requiredKeys + "service: {environment: {PORT: 8000}}\n",
-			want: "config/dev.yaml:6:31: service.environment.PORT: \"8000\" is not \"5000\": the stacks set this variable, and the port that the load balancer connects to is service.containerPort\n" +
-				"    Set service.containerPort. Remove this line.",
+			want: "config/dev.yaml:6:31: service.environment.PORT: \"8000\" is given, but PORT is always service.containerPort, here \"5000\"\n" +
+				"    To listen on another port, set service.containerPort, and remove this line.",
 		},
 		{
 			name: "port of another database",
 			yaml: requiredKeys + "service: {environment: {DATABASE_PORT: 3307}}\n",
-			want: "config/dev.yaml:6:40: service.environment.DATABASE_PORT: \"3307\" is not \"3306\": the stacks set this variable, and the database listens on that port alone\n" +
-				"    The port cannot be chosen. Remove this line.",
+			want: "config/dev.yaml:6:40: service.environment.DATABASE_PORT: \"3307\" is given, but DATABASE_PORT is always the port of the database, here \"3306\"\n" +
+				"    Remove this line: the port cannot be chosen.",
 		},
 		{
 			name: "port from a secret",
@@ -944,13 +961,33 @@ func TestParseReportsValues(t *testing.T) {
 			name: "command without a word",
 			yaml: requiredKeys + "service: {command: []}\n",
 			want: "config/dev.yaml:6:20: service.command: [] is not allowed\n" +
-				"    Allowed: a list of words, each of 1 to 4096 characters, as in [gunicorn, app:app]; no shell reads them. Together with `environment` and `secrets` at most 61440 bytes as JSON.",
+				"    Allowed: a list of words of at most 4096 characters. No shell reads them; for one, write [sh, -c, \"exec gunicorn -b :$PORT app:app\"]. Together with `environment` and `secrets` at most 61440 bytes as JSON.",
 		},
 		{
-			name: "command with an empty word",
-			yaml: requiredKeys + "service: {command: [flask, \"\"]}\n",
-			want: "config/dev.yaml:6:28: service.command[1]: the word has 0 characters\n" +
-				"    Allowed: 1 to 4096.",
+			name: "command with a word that is too long",
+			yaml: requiredKeys + "service: {command: [flask, " + strings.Repeat("x", 4097) + "]}\n",
+			want: "config/dev.yaml:6:28: service.command[1]: the word has 4097 characters\n" +
+				"    Allowed: 4096. Put a long script into the image.",
+		},
+		{
+			name: "command with a control character",
+			yaml: requiredKeys + "service: {command: [\"a\\0b\"], environment: {A: \"\\e[1m\"}}\n",
+			want: "config/dev.yaml:6:21: service.command[0]: the value has the control character \"\\x00\"\n" +
+				"    Remove it: of control characters a tab and a newline are allowed.\n" +
+				"config/dev.yaml:6:47: service.environment.A: the value has the control character \"\\x1b\"\n" +
+				"    Remove it: of control characters a tab and a newline are allowed.",
+		},
+		{
+			name: "path with a percent sign",
+			yaml: requiredKeys + "service: {healthCheckPath: /100%}\n",
+			want: "config/dev.yaml:6:28: service.healthCheckPath: \"/100%\" is no path of a URL: after % come two digits from 0 to F\n" +
+				"    Write %25 for the character % itself.",
+		},
+		{
+			name: "policy without a name",
+			yaml: requiredKeys + "service: {taskPolicyArns: [\"arn:aws:iam::aws:policy/x/\"]}\n",
+			want: "config/dev.yaml:6:28: service.taskPolicyArns[0]: \"arn:aws:iam::aws:policy/x/\" is no ARN of a managed policy\n" +
+				"    Allowed: arn:aws:iam::<account>:policy/<name>, as `aws iam list-policies` prints it; AWS's own have the account aws.",
 		},
 		{
 			name: "command with a secret",
@@ -968,7 +1005,7 @@ func TestParseReportsValues(t *testing.T) {
 			name: "command that ECS's task definition has no room for",
 			yaml: requiredKeys + "service: {command: [" + strings.Repeat(strings.Repeat("x", 4096)+", ", 16) + "y]}\n",
 			want: "config/dev.yaml:6:11: service.command: service.command, service.environment and service.secrets make 65588 bytes of the task definition\n" +
-				"    Allowed: 61440, with the names and the JSON around them; ECS takes 65536 for the whole task definition. Put several values into one: a JSON secret without `:<key>::` reaches the application as a whole.",
+				"    Allowed: 61440, with the names and the JSON around them; ECS takes 65536 for the whole task definition. Put several values into one JSON secret without `:<key>::`, which reaches the application as a whole, and a long command into a script of the image.",
 		},
 		{
 			name: "policy that is no ARN",
@@ -1094,13 +1131,13 @@ func TestParseReportsValues(t *testing.T) {
 			name: "variables that ECS's task definition has no room for",
 			yaml: requiredKeys + "service: {secrets: {KEY: \"arn:aws:secretsmanager:us-east-1:123456789012:secret:stripe-AbCdEf\"}, environment: {A: " + strings.Repeat("x", 61321) + "}}\n",
 			want: "config/dev.yaml:6:97: service.environment: service.command, service.environment and service.secrets make 61441 bytes of the task definition\n" +
-				"    Allowed: 61440, with the names and the JSON around them; ECS takes 65536 for the whole task definition. Put several values into one: a JSON secret without `:<key>::` reaches the application as a whole.",
+				"    Allowed: 61440, with the names and the JSON around them; ECS takes 65536 for the whole task definition. Put several values into one JSON secret without `:<key>::`, which reaches the application as a whole, and a long command into a script of the image.",
 		},
 		{
 			name: "secrets that ECS's task definition has no room for",
 			yaml: requiredKeys + manySecrets(591),
 			want: "config/dev.yaml:7:3: service.secrets: service.command, service.environment and service.secrets make 61464 bytes of the task definition\n" +
-				"    Allowed: 61440, with the names and the JSON around them; ECS takes 65536 for the whole task definition. Put several values into one: a JSON secret without `:<key>::` reaches the application as a whole.",
+				"    Allowed: 61440, with the names and the JSON around them; ECS takes 65536 for the whole task definition. Put several values into one JSON secret without `:<key>::`, which reaches the application as a whole, and a long command into a script of the image.",
 		},
 		{
 			name: "name in both environment and secrets",

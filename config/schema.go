@@ -204,8 +204,11 @@ func (r *report) suggestion(name string, s *jsonschema.Schema, key string) strin
 	if distance(nearest) <= max(1, len(nearest)/3) {
 		return fmt.Sprintf("Did you mean %s?", nearest)
 	}
-	if elsewhere := find(r.schema, "", name); elsewhere != "" {
+	switch elsewhere := find(r.schema, "", name); {
+	case strings.Contains(elsewhere, "."):
 		return fmt.Sprintf("It belongs elsewhere: %s.", elsewhere)
+	case elsewhere != "":
+		return fmt.Sprintf("It belongs to the top level of the file: write `%s:` at the beginning of a line.", elsewhere)
 	}
 	if key == "" {
 		key = "the file"

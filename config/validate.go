@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"flask-on-fargate/internal/appenv"
 )
 
 // The schema states what one value may be. The rules here are those that a schema cannot state: between keys, and about the
@@ -273,7 +276,7 @@ func (s steps) String() string {
 	return fmt.Sprintf("%d to %d in steps of %d", s.least, s.most, s.by)
 }
 
-var policyARN = regexp.MustCompile(`^arn:aws:iam::(aws|[0-9]{12}):policy/[A-Za-z0-9+=,.@_/-]+$`)
+var policyARN = regexp.MustCompile(`^arn:aws:iam::(aws|[0-9]{12}):policy/([!-.0-~]+/)*[A-Za-z0-9+=,.@_-]{1,128}$`)
 
 func (e Environment) validateTaskPolicies(r *report) {
 	for i, arn := range e.Service.TaskPolicyArns {
@@ -292,6 +295,7 @@ func (e Environment) validateTaskPolicies(r *report) {
 
 func (s Service) validate(r *report, region string) {
 	s.validateSize(r)
+	s.validateHealthCheckPath(r)
 	s.validateHealthCheckCodes(r)
 	s.validateCommand(r)
 	for _, name := range slices.Sorted(maps.Keys(s.Environment)) {
@@ -332,7 +336,7 @@ func (s Service) validateVariablesSize(r *report) {
 		return
 	}
 	r.keyFault(largest, fmt.Sprintf("service.command, service.environment and service.secrets make %d bytes of the task definition", total),
-		fmt.Sprintf("Allowed: %d, with the names and the JSON around them; ECS takes %d for the whole task definition. Put several values into one: a JSON secret without `:<key>::` reaches the application as a whole.",
+		fmt.Sprintf("Allowed: %d, with the names and the JSON around them; ECS takes %d for the whole task definition. Put several values into one JSON secret without `:<key>::`, which reaches the application as a whole, and a long command into a script of the image.",
 			maxVariables, maxTaskDefinition))
 }
 
@@ -360,9 +364,18 @@ func (s Service) validateSize(r *report) {
 	}
 }
 
+func (s Service) validateHealthCheckPath(r *report) {
+	if _, err := url.ParseRequestURI(s.HealthCheckPath); err != nil && r.judgeable("service.healthCheckPath") {
+		r.fault("service.healthCheckPath", quote(s.HealthCheckPath)+" is no path of a URL: after % come two digits from 0 to F", "Write %25 for the character % itself.")
+	}
+}
+
 func (s Service) validateHealthCheckCodes(r *report) {
 	for part := range strings.SplitSeq(s.HealthCheckCodes, ",") {
-		if from, to, isRange := strings.Cut(part, "-"); isRange && from >= to {
+		switch from, to, isRange := strings.Cut(part, "-"); {
+		case isRange && from == to:
+			r.fault("service.healthCheckCodes", fmt.Sprintf("%q is one code, not a range", part), fmt.Sprintf("Write %s.", from))
+		case isRange && from > to:
 			r.fault("service.healthCheckCodes", fmt.Sprintf("%q is no range", part), "The lower code comes first, as in 200-399.")
 		}
 	}
@@ -370,18 +383,15 @@ func (s Service) validateHealthCheckCodes(r *report) {
 
 var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
-// setByStacks are the variables of the contract with the application, which the configuration cannot set.
-var setByStacks = []string{"APP_ROLE", "DATABASE_HOST", "DATABASE_DB_NAME", "PHOTOS_BUCKET", "DATABASE_USER", "DATABASE_PASSWORD", "FLASK_SECRET"}
-
 // fixedVariables are the variables of the contract whose value is known here. A file may repeat the value.
 func (s Service) fixedVariables() map[string]fixedVariable {
 	return map[string]fixedVariable{
-		"PORT":          {strconv.Itoa(s.ContainerPort), "the port that the load balancer connects to is service.containerPort", "Set service.containerPort"},
-		"DATABASE_PORT": {"3306", "the database listens on that port alone", "The port cannot be chosen"},
+		appenv.Port:         {strconv.Itoa(s.ContainerPort), "service.containerPort", "To listen on another port, set service.containerPort, and remove this line."},
+		appenv.DatabasePort: {strconv.Itoa(appenv.MySQLPort), "the port of the database", "Remove this line: the port cannot be chosen."},
 	}
 }
 
-type fixedVariable struct{ value, reason, remedy string }
+type fixedVariable struct{ value, source, remedy string }
 
 // setByECS are the variables that ECS gives each container, next to all that begin with ECS_.
 // https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-metadata-endpoint-v4-fargate.html
@@ -392,27 +402,34 @@ func validateName(r *report, key, name string) {
 	switch {
 	case !variableName.MatchString(name):
 		r.keyFault(key, fmt.Sprintf("%q cannot name an environment variable", name), "Allowed: letters, digits and underscores, the first no digit.")
-	case slices.Contains(setByStacks, name):
+	case slices.Contains(appenv.Reserved, name):
 		r.keyFault(key, "the stacks set this variable themselves", "Remove it; other names are free.")
 	case slices.Contains(setByECS, name) || strings.HasPrefix(name, "ECS_"):
 		r.keyFault(key, "ECS sets this variable itself", "Remove it; other names are free.")
 	}
 }
 
-// secretLooking finds values that are secrets beyond doubt: AWS access keys, private keys, and passwords inside URLs.
-var secretLooking = regexp.MustCompile(`\b(AKIA|ASIA)[A-Z0-9]{16}\b|-----BEGIN [A-Z ]*PRIVATE KEY|://[^/\s:@]*:[^/\s@]+@`)
+// secretLooking finds values that are secrets beyond doubt: AWS access keys, private keys, and passwords inside URLs. A
+// password that begins with $ is a variable of a shell.
+var secretLooking = regexp.MustCompile(`\b(AKIA|ASIA)[A-Z0-9]{16}\b|-----BEGIN [A-Z ]*PRIVATE KEY|://[^/\s:@]*:[^/\s@$][^/\s@]*@`)
+
+// control finds characters that a container cannot get, or that nobody sees: all control characters but tab and newline.
+var control = regexp.MustCompile(`[^\P{Cc}\t\n]`)
 
 func (s Service) validateVariable(r *report, name string) {
 	key, value := join("service.environment", name), s.Environment[name]
 	validateName(r, key, name)
 	validatePlain(r, key, value, name == "AWS_SECRET_ACCESS_KEY" || name == "AWS_SESSION_TOKEN")
 	if fixed, isFixed := s.fixedVariables()[name]; isFixed && value != fixed.value && r.judgeable("service.containerPort") {
-		r.fault(key, fmt.Sprintf("%s is not %q: the stacks set this variable, and %s", quote(value), fixed.value, fixed.reason), fixed.remedy+". Remove this line.")
+		r.fault(key, fmt.Sprintf("%s is given, but %s is always %s, here %q", quote(value), name, fixed.source, fixed.value), fixed.remedy)
 	}
 }
 
 // validatePlain reports a text that the template would show and must not.
 func validatePlain(r *report, key, text string, secret bool) {
+	if hidden := control.FindString(text); hidden != "" {
+		r.fault(key, fmt.Sprintf("the value has the control character %+q", hidden), "Remove it: of control characters a tab and a newline are allowed.")
+	}
 	if strings.Contains(text, "{{resolve:") {
 		r.fault(key, fmt.Sprintf("%q is a dynamic reference, whose value CloudFormation would write into the task definition for all to read", text),
 			"Name the ARN of the secret in service.secrets: ECS reads it when a task starts.")
@@ -429,8 +446,8 @@ const maxWord = 4096
 func (s Service) validateCommand(r *report) {
 	for i, word := range s.Command {
 		key := fmt.Sprintf("service.command[%d]", i)
-		if length := utf8.RuneCountInString(word); length < 1 || length > maxWord {
-			r.fault(key, fmt.Sprintf("the word has %d characters", length), fmt.Sprintf("Allowed: 1 to %d.", maxWord))
+		if length := utf8.RuneCountInString(word); length > maxWord {
+			r.fault(key, fmt.Sprintf("the word has %d characters", length), fmt.Sprintf("Allowed: %d. Put a long script into the image.", maxWord))
 		}
 		validatePlain(r, key, word, false)
 	}

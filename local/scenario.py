@@ -387,7 +387,7 @@ def gives_the_application_a_secret_and_by_one_command_its_new_value() -> str:
     env = Environment()
     manager, values = env.cloud.client("secretsmanager"), [secrets.token_hex(16), secrets.token_hex(16)]
     arn = manager.create_secret(Name="api-key", SecretString=values[0])["ARN"]
-    with watched(), changed("config/local.yaml", ("logRetentionDays: 1", f"logRetentionDays: 1\n  secrets:\n    API_KEY: {arn}")):
+    with watched(), changed("config/local.yaml", ("logRetentionDays: 1", f"logRetentionDays: 1\nservice:\n  secrets:\n    API_KEY: {arn}")):
         up = local("up").succeeded()
         expect(held("API_KEY") == {values[0]}, "the application's task does not have the secret's value")
         manager.put_secret_value(SecretId=arn, SecretString=values[1])
@@ -452,7 +452,7 @@ def writes_no_secret_anywhere() -> str:
 def keeps_the_image_when_the_infrastructure_changes() -> str:
     env = Environment()
     before, live = env.tasks(), env.digest("live")
-    with changed("config/local.yaml", ("logRetentionDays: 1", "logRetentionDays: 1\n  environment:\n    GREETING: hello")), traffic(env.url) as requests:
+    with changed("config/local.yaml", ("logRetentionDays: 1", "logRetentionDays: 1\nservice:\n  environment:\n    GREETING: hello")), traffic(env.url) as requests:
         up = local("up").succeeded()
         service = env.service()
         definition = env.cloud.client("ecs").describe_task_definition(taskDefinition=service["taskDefinition"])["taskDefinition"]
@@ -516,7 +516,7 @@ def starts_from_zero_after_the_emulator_was_killed() -> str:
 
 
 def first_deploys_with_a_command_and_a_redirecting_health_check() -> str:
-    service = "logRetentionDays: 1\n  healthCheckPath: /accounts/login\n  healthCheckCodes: '302'\n  command: [gunicorn, --bind, '0.0.0.0:5000', 'app:app']\n  environment:\n    PORT: 5000"
+    service = "logRetentionDays: 1\nservice:\n  healthCheckPath: /accounts/login\n  healthCheckCodes: '302'\n  command: [gunicorn, --bind, '0.0.0.0:5000', 'app:app']\n  environment:\n    PORT: 5000"
     with changed("config/local.yaml", ("logRetentionDays: 1", service)):
         up = local("up").succeeded()
         env = Environment()
@@ -534,7 +534,7 @@ def changes_the_port_under_load() -> str:
     env = Environment()
     local("release", str(sample("good"))).succeeded()
     env.await_live(env.digest("live"))
-    with changed("config/local.yaml", ("logRetentionDays: 1", "logRetentionDays: 1\n  containerPort: 8000")), traffic(env.url) as requests:
+    with changed("config/local.yaml", ("logRetentionDays: 1", "logRetentionDays: 1\nservice:\n  containerPort: 8000")), traffic(env.url) as requests:
         up = local("up").succeeded()
         expect(env.service()["loadBalancers"][0]["containerPort"] == 8000, "the service has another port")
     expect(set(requests) == {"200 good"}, f"the answers were {dict(requests)}")

@@ -14,7 +14,7 @@ ENV = "local"
 # What the emulator's account is, whatever the credentials.
 ACCOUNT = "000000000000"
 
-# The kernel's names of the processors that service.architecture can name.
+# The kernel's names of the processors that architecture can name.
 MACHINES = {"X86_64": "x86_64", "ARM64": "aarch64"}
 
 
@@ -40,9 +40,8 @@ def load(root: Path) -> Settings:
         raise Failure(f"{where} cannot be read: {error}") from None
     if not isinstance(document, dict):
         raise Failure(f"{where} holds no keys: see docs/configuration.md")
-    service = document.get("service")
-    architecture = service.get("architecture", "X86_64") if isinstance(service, dict) else "X86_64"
-    for key, value in (("project", document.get("project")), ("region", document.get("region")), ("service.architecture", architecture)):
+    architecture = document.get("architecture", "X86_64")
+    for key, value in (("project", document.get("project")), ("region", document.get("region")), ("architecture", architecture)):
         if not isinstance(value, str):
             raise Failure(f"{where}: {key} is {value!r}, want a text: see docs/configuration.md")
     return Settings(document["project"], document["region"], architecture)
@@ -57,6 +56,6 @@ def check_machine(settings: Settings, system: str, machine: str) -> None:
         return  # the application names a wrong value, and the allowed ones
     for name, kernel in MACHINES.items():
         if kernel == machine:
-            raise Failure(f"on this processor ({machine}) set service.architecture: {name} in config/{ENV}.yaml; "
+            raise Failure(f"on this processor ({machine}) set architecture: {name} in config/{ENV}.yaml; "
                           f"it is {settings.architecture}, and programs for that do not run here")
     raise Failure(f"this processor is {machine}; images and Lambda functions exist for {' and '.join(MACHINES.values())} only")

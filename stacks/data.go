@@ -17,9 +17,8 @@ import (
 	"flask-on-fargate/constructs/database"
 	"flask-on-fargate/constructs/repository"
 	"flask-on-fargate/constructs/seedimage"
+	"flask-on-fargate/internal/cdk"
 	"flask-on-fargate/internal/nag"
-	"flask-on-fargate/internal/platform"
-	"flask-on-fargate/internal/removal"
 )
 
 // DataStackProps configures [NewDataStack].
@@ -43,9 +42,8 @@ func NewDataStack(scope constructs.Construct, env config.Environment, props Data
 	seed := seedimage.New(stack, "SeedImage", seedimage.Props{
 		Repository:       repo,
 		ContainerPort:    env.Service.ContainerPort,
-		HealthyStatus:    env.Service.HealthyStatus(),
-		Architecture:     platform.Architecture(env.Service.Architecture),
-		LogRetentionDays: env.Service.LogRetentionDays,
+		Architecture:     env.Architecture,
+		LogRetentionDays: env.LogRetentionDays,
 	})
 	photos := bucket.New(stack, "Bucket", bucket.Props{Retain: env.Retain})
 	db := database.New(stack, "Database", database.Props{
@@ -85,7 +83,7 @@ func newFlaskSecret(stack awscdk.Stack, env config.Environment) awssecretsmanage
 			IncludeSpace:            jsii.Bool(false),
 			RequireEachIncludedType: jsii.Bool(true),
 		},
-		RemovalPolicy: removal.Policy(env.Retain),
+		RemovalPolicy: cdk.RemovalPolicy(env.Retain),
 	})
 	nag.Accept(secret, nag.Finding{Rule: "AwsSolutions-SMG4", Reason: "A new key ends every session of the application's users, and tasks " +
 		"read it when they start only. It is generated, and only the application's execution role may read it."})

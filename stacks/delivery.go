@@ -20,7 +20,7 @@ import (
 	"flask-on-fargate/config"
 	"flask-on-fargate/constructs/bucket"
 	"flask-on-fargate/constructs/loggroup"
-	"flask-on-fargate/internal/duration"
+	"flask-on-fargate/internal/cdk"
 	"flask-on-fargate/internal/policy"
 	"flask-on-fargate/internal/toolchain"
 )
@@ -308,7 +308,7 @@ func (b *builds) run(id string, role awsiam.IRole, env *map[string]awscdk.CfnOut
 		EnvFromCfnOutputs: env,
 		Commands:          jsii.Strings("chmod +x bin/infra", "bin/infra "+command),
 		Role:              role,
-		Timeout:           duration.Of(30 * time.Minute),
+		Timeout:           cdk.Duration(30 * time.Minute),
 	})
 	b.steps = append(b.steps, step)
 	return step

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"flask-on-fargate/config"
+	"flask-on-fargate/internal/platform"
 	"flask-on-fargate/internal/toolchain"
 	"flask-on-fargate/stacks"
 )
@@ -353,7 +354,7 @@ func TestAChangeOfAStackLeavesThePipelineAsItIs(t *testing.T) {
 	after := deliver(t, shippedDelivery(t, func(d *config.Delivery) {
 		env := &d.Environments[0].Environment
 		env.Service.CPU, env.Service.Memory = 512, 1024
-		env.Service.Architecture = config.ARM64 // other functions, so other assets
+		env.Architecture = platform.ARM64 // other functions, so other assets
 		env.Service.Secrets = map[string]string{"STRIPE_KEY": "arn:aws:secretsmanager:us-east-1:111111111111:secret:stripe-AbCdEf"}
 		env.Database.MultiAZ = true
 	}))

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"flask-on-fargate/config"
+	"flask-on-fargate/internal/platform"
 )
 
 // What a first deploy relies on: the seeded repository, and the schema gate between the database and the service.
@@ -24,8 +25,7 @@ func TestTheRepositoryIsSeededBeforeTheDatabaseIsCreated(t *testing.T) {
 		seed := seedImage(t, env)
 		want(t, seed, map[string]any{"Ref": env.one(t, "AWS::ECR::Repository").ID}, "RepositoryName")
 		want(t, seed, strconv.Itoa(cfg.Service.ContainerPort), "ContainerPort")
-		want(t, seed, "200", "HealthyStatus")
-		want(t, seed, string(cfg.Service.Architecture), "Architecture")
+		want(t, seed, string(cfg.Architecture), "Architecture")
 		if database := env.one(t, "AWS::RDS::DBInstance"); !slices.Contains(database.DependsOn, seed.ID) {
 			t.Errorf("%s does not wait for %s", database.ID, seed.ID)
 		}
@@ -33,8 +33,9 @@ func TestTheRepositoryIsSeededBeforeTheDatabaseIsCreated(t *testing.T) {
 }
 
 func TestThePlaceholderAnswersAsTheHealthCheckWantsIt(t *testing.T) {
+	// A variable of the task: a change of the codes starts tasks that answer by the new ones, and a rollback by the old ones.
 	env := decodeTemplates(t, synthesize(t, minimal(func(env *config.Environment) { env.Service.HealthCheckCodes = "302" })))
-	want(t, seedImage(t, env), "302", "HealthyStatus")
+	want(t, applicationTask(t, env), map[string]any{"Name": "PLACEHOLDER_STATUS", "Value": "302"}, "ContainerDefinitions", 0, "Environment", 5)
 }
 
 func schemaInit(t *testing.T, env environment) resource {
@@ -216,7 +217,7 @@ func inProjectWith(t *testing.T, file, content string) {
 
 func TestAnARM64EnvironmentIsARM64Throughout(t *testing.T) {
 	env := decodeTemplates(t, synthesize(t, minimal(func(env *config.Environment) {
-		env.Service.Architecture, env.Pipeline.Repository = config.ARM64, "my-org/my-app"
+		env.Architecture, env.Pipeline.Repository = platform.ARM64, "my-org/my-app"
 	})))
 	for _, task := range env.all("AWS::ECS::TaskDefinition") {
 		want(t, task, "ARM64", "RuntimePlatform", "CpuArchitecture")

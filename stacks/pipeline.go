@@ -20,7 +20,6 @@ import (
 	"flask-on-fargate/constructs/pipeline"
 	"flask-on-fargate/constructs/release"
 	"flask-on-fargate/constructs/webservice"
-	"flask-on-fargate/internal/platform"
 )
 
 // artifactDays is how long a run's artifacts are kept, and so how long one of its stages can be retried.
@@ -49,8 +48,8 @@ func NewPipelineStack(scope constructs.Construct, env config.Environment, props 
 		Repository:           props.Repository,
 		ContainerName:        webservice.ContainerName,
 		DeployTimeout:        deployTimeout(env),
-		Architecture:         platform.Architecture(env.Service.Architecture),
-		LogRetentionDays:     env.Service.LogRetentionDays,
+		Architecture:         env.Architecture,
+		LogRetentionDays:     env.LogRetentionDays,
 		NotificationTopicArn: env.NotificationTopicArn,
 		NotificationKeyArn:   env.NotificationKeyArn,
 	})
@@ -59,8 +58,8 @@ func NewPipelineStack(scope constructs.Construct, env config.Environment, props 
 		Artifacts:        artifacts,
 		Repository:       props.Repository,
 		ContainerName:    webservice.ContainerName,
-		Architecture:     platform.Architecture(env.Service.Architecture),
-		LogRetentionDays: env.Service.LogRetentionDays,
+		Architecture:     env.Architecture,
+		LogRetentionDays: env.LogRetentionDays,
 	})
 	if env.Pipeline.Repository != "" {
 		newPipeline(stack, env, props, follow, artifacts, build)

@@ -167,7 +167,7 @@ func TestTaskDefinition(t *testing.T) {
 		want(t, task, []string{"FARGATE"}, "RequiresCompatibilities")
 		want(t, task, fmt.Sprint(cfg.Service.CPU), "Cpu")
 		want(t, task, fmt.Sprint(cfg.Service.Memory), "Memory")
-		want(t, task, string(cfg.Service.Architecture), "RuntimePlatform", "CpuArchitecture")
+		want(t, task, string(cfg.Architecture), "RuntimePlatform", "CpuArchitecture")
 
 		repository := env.one(t, "AWS::ECR::Repository")
 		image := at(task.Properties, "ContainerDefinitions", 0, "Image")
@@ -239,11 +239,27 @@ func TestConfiguredCommandAndPoliciesReachTheTask(t *testing.T) {
 	}
 }
 
+// The rule E1029 would fail the synth, since it takes ${…} for a forgotten Fn::Sub.
+func TestVariablesOfAShellReachTheTask(t *testing.T) {
+	const command, format = "exec gunicorn -b :${PORT} app:app", "${time} ${message}"
+	env := decodeTemplates(t, synthesize(t, minimal(func(env *config.Environment) {
+		env.Service.Command, env.Service.Environment = []string{"sh", "-c", command}, map[string]string{"LOG_FORMAT": format}
+	})))
+	want(t, applicationTask(t, env), command, "ContainerDefinitions", 0, "Command", 2)
+	want(t, applicationTask(t, env), format, "ContainerDefinitions", 0, "Environment", 4, "Value")
+	if ignored := text(at(applicationTask(t, env).Metadata, "cfn-lint")); !strings.Contains(ignored, "E1029") {
+		t.Errorf("cfn-lint ignores %s, want E1029", ignored)
+	}
+	if ignored := text(applicationTask(t, decode(t, "dev")).Metadata); strings.Contains(ignored, "E1029") {
+		t.Errorf("without such a variable E1029 is accepted too: %s", ignored)
+	}
+}
+
 func TestApplicationLogs(t *testing.T) {
 	forEachShipped(t, func(t *testing.T, env environment, cfg config.Environment) {
 		logs := env.byPath(t, "Service/Logs/Resource")
 		want(t, logs, "/ecs/"+cfg.Project+"-"+cfg.Name, "LogGroupName")
-		want(t, logs, cfg.Service.LogRetentionDays, "RetentionInDays")
+		want(t, logs, cfg.LogRetentionDays, "RetentionInDays")
 		want(t, applicationTask(t, env), map[string]any{"Ref": logs.ID}, "ContainerDefinitions", 0, "LogConfiguration", "Options", "awslogs-group")
 	})
 }
@@ -440,7 +456,8 @@ func TestLifecycleOfImages(t *testing.T) {
 		}{
 			"builds: the newest 20 and live stay":        {slices.Concat(tagged("sha-%d", 23), []string{"sha-old live"}), tagged("sha-%d", 23)[20:]},
 			"placeholders: the newest 5 and seed stay":   {slices.Concat(tagged("placeholder-%d", 7), []string{"placeholder-x seed live"}), tagged("placeholder-%d", 7)[5:]},
-			"the original's tags: the newest 20 stay":    {slices.Concat([]string{"c0 latest"}, tagged("commit%d", 24), []string{"c1 live"}), tagged("commit%d", 24)[19:]},
+			"other tags: the newest 47 of all stay":      {slices.Concat([]string{"c0 latest"}, tagged("commit%d", 50), []string{"c1 live"}), tagged("commit%d", 50)[46:]},
+			"other tags: 20 stay beside newer builds":    {slices.Concat(tagged("sha-%d", 20), tagged("placeholder-%d", 5), []string{"x live", "y seed"}, tagged("v%d", 21)), []string{"v20"}},
 			"what an old version of this project pushed": {[]string{"seed live", "live-old"}, nil},
 		}
 		for behaviour, test := range tests {

@@ -2,6 +2,7 @@ package stacks
 
 import (
 	"maps"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -20,11 +21,11 @@ import (
 	"flask-on-fargate/constructs/bucket"
 	"flask-on-fargate/constructs/database"
 	"flask-on-fargate/constructs/loggroup"
-	"flask-on-fargate/constructs/repository"
 	"flask-on-fargate/constructs/schemainit"
 	"flask-on-fargate/constructs/webservice"
+	"flask-on-fargate/internal/appenv"
+	"flask-on-fargate/internal/imagetag"
 	"flask-on-fargate/internal/nag"
-	"flask-on-fargate/internal/platform"
 	"flask-on-fargate/internal/policy"
 )
 
@@ -57,26 +58,24 @@ func NewServiceStack(scope constructs.Construct, env config.Environment, props S
 		SecurityGroup:    tasks,
 		DatabaseAccess:   databaseAccess,
 		Database:         props.Database,
-		DatabaseName:     env.Database.Name,
-		EngineVersion:    env.Database.EngineVersion,
 		Repository:       props.Repository,
-		Architecture:     platform.Architecture(env.Service.Architecture),
+		Architecture:     env.Architecture,
 		Family:           env.FullName() + "-schema",
 		LogGroupName:     "/ecs/" + env.FullName() + "-schema",
-		LogRetentionDays: env.Service.LogRetentionDays,
+		LogRetentionDays: env.LogRetentionDays,
 		AssetKeyArn:      env.BootstrapKmsKeyArn,
 	})
 	logs := loggroup.New(stack, "Logs", loggroup.Props{
 		Name:          "/ecs/" + env.FullName(),
-		RetentionDays: env.Service.LogRetentionDays,
+		RetentionDays: env.LogRetentionDays,
 	})
 	web := webservice.New(stack, "Web", webservice.Props{
 		Cluster:          cluster,
 		SecurityGroup:    tasks,
 		LogGroup:         logs,
-		Image:            awsecs.ContainerImage_FromEcrRepository(props.Repository, jsii.String(repository.Live)),
+		Image:            awsecs.ContainerImage_FromEcrRepository(props.Repository, jsii.String(imagetag.Live)),
 		Family:           env.FullName(),
-		Architecture:     platform.Architecture(env.Service.Architecture),
+		Architecture:     env.Architecture,
 		CPU:              env.Service.CPU,
 		MemoryMiB:        env.Service.Memory,
 		DesiredCount:     env.Service.DesiredCount,
@@ -127,8 +126,8 @@ func newTasksSecurityGroup(stack awscdk.Stack, props ServiceStackProps) (awsec2.
 		GroupId:               props.Database.SecurityGroup.SecurityGroupId(),
 		SourceSecurityGroupId: group.SecurityGroupId(),
 		IpProtocol:            jsii.String("tcp"),
-		FromPort:              jsii.Number(database.Port),
-		ToPort:                jsii.Number(database.Port),
+		FromPort:              jsii.Number(appenv.MySQLPort),
+		ToPort:                jsii.Number(appenv.MySQLPort),
 	})
 	return group, databaseAccess
 }
@@ -142,12 +141,15 @@ func waitFor(service awsecs.FargateService, schema awscdk.CustomResource) {
 // environmentVariables is the application's contract, then what the configuration adds.
 func environmentVariables(env config.Environment, props ServiceStackProps) map[string]string {
 	variables := map[string]string{
-		"APP_ROLE":         "web",
-		"DATABASE_HOST":    *props.Database.Instance.DbInstanceEndpointAddress(),
-		"DATABASE_PORT":    strconv.Itoa(database.Port),
-		"DATABASE_DB_NAME": env.Database.Name,
-		"PHOTOS_BUCKET":    *props.Bucket.BucketName(),
-		"PORT":             strconv.Itoa(env.Service.ContainerPort),
+		appenv.Role:         appenv.Web,
+		appenv.Port:         strconv.Itoa(env.Service.ContainerPort),
+		appenv.DatabaseHost: *props.Database.Instance.DbInstanceEndpointAddress(),
+		appenv.DatabasePort: strconv.Itoa(appenv.MySQLPort),
+		appenv.DatabaseName: props.Database.Name,
+		appenv.PhotosBucket: *props.Bucket.BucketName(),
+	}
+	if status := env.Service.HealthyStatus(); status != http.StatusOK {
+		variables[appenv.PlaceholderStatus] = strconv.Itoa(status)
 	}
 	maps.Copy(variables, env.Service.Environment)
 	return variables
@@ -155,11 +157,8 @@ func environmentVariables(env config.Environment, props ServiceStackProps) map[s
 
 // secrets is the application's contract, then what the configuration adds. ECS reads the values when a task starts.
 func secrets(stack awscdk.Stack, env config.Environment, props ServiceStackProps) map[string]awsecs.Secret {
-	values := map[string]awsecs.Secret{
-		"DATABASE_USER":     awsecs.Secret_FromSecretsManager(props.Database.Credentials, jsii.String("username")),
-		"DATABASE_PASSWORD": awsecs.Secret_FromSecretsManager(props.Database.Credentials, jsii.String("password")),
-		"FLASK_SECRET":      awsecs.Secret_FromSecretsManager(props.FlaskSecret, nil),
-	}
+	values := *props.Database.Secrets()
+	values[appenv.FlaskSecret] = awsecs.Secret_FromSecretsManager(props.FlaskSecret, nil)
 	given := constructs.NewConstruct(stack, jsii.String("Secrets"))
 	for name, reference := range env.Service.Secrets {
 		values[name] = givenSecret(given, name, reference)

@@ -100,14 +100,12 @@ func generateEnvironment() *rapid.Generator[generated] {
 			counts = append(counts, 5000) // which need that many addresses
 		}
 		maybe(service, "desiredCount", oneOf(counts...))
-		maybe(service, "architecture", oneOf("X86_64", "ARM64"))
 		maybe(service, "containerPort", oneOf(1, 80, 3306, 5000, 8080, 65535))
 		maybe(service, "healthCheckPath", oneOf("/", "/health?deep=1", "/"+strings.Repeat("x", 1023)))
 		maybe(service, "healthCheckCodes", oneOf("200", "302", "200,301", "200-399"))
 		maybe(service, "command", oneOf([]any{"serve"}, []any{"gunicorn", "--bind", "0.0.0.0:5000", "app:app"}))
 		maybe(service, "taskPolicyArns", oneOf([]any{"arn:aws:iam::aws:policy/AmazonSESFullAccess"}, []any{"arn:aws:iam::aws:policy/ReadOnlyAccess", "arn:aws:iam::111122223333:policy/team/mail"}))
 		maybe(service, "healthCheckGraceSeconds", oneOf(0, 60, 900))
-		maybe(service, "logRetentionDays", oneOf(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653))
 		maybe(service, "environment", rapid.MapOfN(rapid.StringMatching(`APP_[A-Z]{1,12}`), rapid.StringMatching(`[ -~]{0,40}`), 0, 20).AsAny())
 		maybe(service, "secrets", rapid.MapOfN(rapid.StringMatching(`KEY_[A-Z]{1,12}`), rapid.Map(rapid.StringMatching(`[a-z]{4,40}-[A-Za-z0-9]{6}(:token::)?`), func(name string) any { return arn("secretsmanager", "secret:"+name) }), 0, 200).AsAny())
 
@@ -132,6 +130,8 @@ func generateEnvironment() *rapid.Generator[generated] {
 		if account != "" {
 			file["account"] = account
 		}
+		maybe(file, "architecture", oneOf("X86_64", "ARM64"))
+		maybe(file, "logRetentionDays", oneOf(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653))
 		maybe(file, "retain", rapid.Bool().AsAny())
 		maybe(file, "tags", rapid.MapOfN(rapid.StringMatching(`[a-z]{3}([a-z0-9:_-]{0,20}|[a-z0-9]{125})`), rapid.StringMatching(`[a-zA-Z0-9 _.:/=+@-]{1,40}`), 0, 48).AsAny())
 		maybe(file, "notificationTopicArn", rapid.Just(arn("sns", "alarms")).AsAny())

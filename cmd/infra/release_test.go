@@ -301,7 +301,7 @@ func TestTheRunningTasksDecideWhichArchitectureFits(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := newFakeAWS(t)
 			for _, env := range []string{"dev", "prod"} {
-				f.configure(t, env, "service: {architecture: "+string(test.file)+"}\n")
+				f.configure(t, env, "architecture: "+string(test.file)+"\n")
 				if test.runs != "" {
 					f.ecs[env].runsOn(test.runs)
 				}
@@ -315,7 +315,7 @@ func TestTheRunningTasksDecideWhichArchitectureFits(t *testing.T) {
 					}
 					continue
 				}
-				for _, part := range []string{test.stops, "To change the architecture", "docker buildx build --platform linux/amd64,linux/arm64", "infra release", "change service.architecture", "deploy"} {
+				for _, part := range []string{test.stops, "To change the architecture", "docker buildx build --platform linux/amd64,linux/arm64", "infra release", "change architecture", "deploy"} {
 					if code != 1 || !strings.Contains(stderr, part) {
 						t.Errorf("%s: exit code %d, want 1; no %q in %s", command[0], code, part, stderr)
 					}

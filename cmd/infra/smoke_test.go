@@ -186,7 +186,7 @@ func TestSmokeRefuses(t *testing.T) {
 		args []string
 		want string
 	}{
-		"a path that is none": {[]string{"--env", "dev", "http://example.com"}, `"http://example.com/100%" is no URL of a website`},
+		"a path that is none": {[]string{"--env", "dev", "http://example.com"}, `service.healthCheckPath: "/100%" is no path of a URL`},
 		"no URL":              {nil, "0 URLs given, []: name one"},
 		"an unset output":     {[]string{""}, `"" is no URL of a website`},
 		"no scheme":           {[]string{"example.com"}, `"example.com" is no URL of a website`},

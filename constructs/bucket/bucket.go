@@ -9,10 +9,9 @@ import (
 	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
 
-	"flask-on-fargate/internal/duration"
+	"flask-on-fargate/internal/cdk"
 	"flask-on-fargate/internal/nag"
 	"flask-on-fargate/internal/policy"
-	"flask-on-fargate/internal/removal"
 )
 
 // blockAll keeps the public out, whatever a policy or an ACL says.
@@ -30,16 +29,16 @@ type Props struct {
 
 // New defines a private, encrypted bucket that answers over TLS only.
 func New(scope constructs.Construct, id string, props Props) awss3.Bucket {
-	rule := &awss3.LifecycleRule{AbortIncompleteMultipartUploadAfter: duration.Days(7)}
+	rule := &awss3.LifecycleRule{AbortIncompleteMultipartUploadAfter: cdk.Days(7)}
 	if props.ExpirationDays > 0 {
-		rule.Expiration = duration.Days(props.ExpirationDays)
+		rule.Expiration = cdk.Days(props.ExpirationDays)
 	}
 	bucket := &awss3.BucketProps{
 		BlockPublicAccess: blockAll(),
 		Encryption:        awss3.BucketEncryption_S3_MANAGED,
 		EnforceSSL:        jsii.Bool(true),
 		LifecycleRules:    &[]*awss3.LifecycleRule{rule},
-		RemovalPolicy:     removal.Policy(props.Retain),
+		RemovalPolicy:     cdk.RemovalPolicy(props.Retain),
 		AutoDeleteObjects: jsii.Bool(!props.Retain),
 	}
 	if props.Name != "" {

@@ -6,18 +6,16 @@ import (
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsec2"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsecs"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsrds"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awssecretsmanager"
 	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
 
-	"flask-on-fargate/internal/duration"
+	"flask-on-fargate/internal/appenv"
+	"flask-on-fargate/internal/cdk"
 	"flask-on-fargate/internal/nag"
-	"flask-on-fargate/internal/removal"
 )
-
-// Port is MySQL's.
-const Port = 3306
 
 // Props configures [New].
 type Props struct {
@@ -39,8 +37,18 @@ type Props struct {
 // Database is an encrypted MySQL instance in private subnets.
 type Database struct {
 	Instance      awsrds.DatabaseInstance
+	Name          string                    // of the database inside the instance
+	EngineVersion string                    // the major version
 	Credentials   awssecretsmanager.ISecret // JSON with username, password, host, port, dbname
 	SecurityGroup awsec2.SecurityGroup      // without any rule: the consumer adds its own
+}
+
+// Secrets are user and password as variables of a container.
+func (d *Database) Secrets() *map[string]awsecs.Secret {
+	return &map[string]awsecs.Secret{
+		appenv.DatabaseUser:     awsecs.Secret_FromSecretsManager(d.Credentials, jsii.String("username")),
+		appenv.DatabasePassword: awsecs.Secret_FromSecretsManager(d.Credentials, jsii.String("password")),
+	}
 }
 
 // New defines a Database under scope.
@@ -79,11 +87,11 @@ func New(scope constructs.Construct, id string, props Props) *Database {
 		SecurityGroups:     &[]awsec2.ISecurityGroup{securityGroup},
 		PubliclyAccessible: jsii.Bool(false),
 
-		BackupRetention:        duration.Days(props.BackupDays),
+		BackupRetention:        cdk.Days(props.BackupDays),
 		CopyTagsToSnapshot:     jsii.Bool(true),
 		DeleteAutomatedBackups: jsii.Bool(!props.Retain),
 		DeletionProtection:     jsii.Bool(props.Retain),
-		RemovalPolicy:          removal.SnapshotPolicy(props.Retain),
+		RemovalPolicy:          cdk.SnapshotPolicy(props.Retain),
 	})
 	awscdk.Validations_Of(instance).Acknowledge(&awscdk.Acknowledgment{
 		Id: jsii.String("CloudFormation-Validate::E9006"),
@@ -94,7 +102,13 @@ func New(scope constructs.Construct, id string, props Props) *Database {
 	// cfn-lint's name of E9006, accepted for the same reason.
 	resource.AddMetadata(jsii.String("cfn-lint"), map[string]any{"config": map[string]any{"ignore_checks": []string{"E3691"}}})
 	nag.Accept(resource, acceptedFindings(props)...)
-	return &Database{Instance: instance, Credentials: instance.Secret(), SecurityGroup: securityGroup}
+	return &Database{
+		Instance:      instance,
+		Name:          props.Name,
+		EngineVersion: props.EngineVersion,
+		Credentials:   instance.Secret(),
+		SecurityGroup: securityGroup,
+	}
 }
 
 // newCredentials generates the master password. Secrets Manager makes a new password when any of these generator
@@ -110,7 +124,7 @@ func newCredentials(scope constructs.Construct, props Props) awssecretsmanager.S
 			IncludeSpace:            jsii.Bool(false),
 			RequireEachIncludedType: jsii.Bool(true),
 		},
-		RemovalPolicy: removal.Policy(props.Retain), // the final snapshot needs its password,
+		RemovalPolicy: cdk.RemovalPolicy(props.Retain), // the final snapshot needs its password,
 	})
 	nag.Accept(credentials, nag.Finding{Rule: "AwsSolutions-SMG4", Reason: "Tasks read the password when they start only: a rotation " +
 		"would cut the running ones off from the database. It is generated, and only the tasks' execution roles may read it."})

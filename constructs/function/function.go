@@ -12,7 +12,7 @@ import (
 	"github.com/aws/jsii-runtime-go"
 
 	"flask-on-fargate/constructs/loggroup"
-	"flask-on-fargate/internal/duration"
+	"flask-on-fargate/internal/cdk"
 	"flask-on-fargate/internal/platform"
 	"flask-on-fargate/internal/policy"
 )
@@ -55,8 +55,8 @@ func New(scope constructs.Construct, id string, props Props) awslambda.Function 
 		Code:         awslambda.Code_FromAsset(jsii.String(File(props.Architecture, props.Program)), nil),
 		Handler:      jsii.String(handler),
 		Runtime:      runtime(),
-		Architecture: props.Architecture.Lambda(),
-		Timeout:      duration.Of(props.Timeout),
+		Architecture: cdk.LambdaArchitecture(props.Architecture),
+		Timeout:      cdk.Duration(props.Timeout),
 		MemorySize:   jsii.Number(max(props.MemoryMiB, 128)),
 		Environment:  &environment,
 		LogGroup:     logs,
@@ -71,7 +71,7 @@ func AllowLogs(group awslogs.ILogGroup) policy.Statement {
 
 // File is the absolute path of the built program, a zip, seen from the folder of cdk.json.
 func File(architecture platform.Architecture, program string) string {
-	file, err := filepath.Abs(filepath.Join("dist", "functions", architecture.LambdaName(), program+".zip"))
+	file, err := filepath.Abs(filepath.Join("dist", "functions", architecture.Lambda(), program+".zip"))
 	if err != nil {
 		panic("function.File: " + err.Error())
 	}

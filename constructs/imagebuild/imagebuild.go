@@ -14,7 +14,7 @@ import (
 
 	"flask-on-fargate/constructs/loggroup"
 	"flask-on-fargate/constructs/repository"
-	"flask-on-fargate/internal/duration"
+	"flask-on-fargate/internal/cdk"
 	"flask-on-fargate/internal/nag"
 	"flask-on-fargate/internal/platform"
 	"flask-on-fargate/internal/policy"
@@ -49,7 +49,7 @@ func New(scope constructs.Construct, id string, props Props) awscodebuild.Pipeli
 			"CONTAINER_NAME":     {Value: props.ContainerName},
 		},
 		Role:                        newRole(this, props, logs),
-		Timeout:                     duration.Of(30 * time.Minute),
+		Timeout:                     cdk.Duration(30 * time.Minute),
 		GrantReportGroupPermissions: jsii.Bool(false),
 		Logging: &awscodebuild.LoggingOptions{CloudWatch: &awscodebuild.CloudWatchLoggingOptions{
 			LogGroup: logs,

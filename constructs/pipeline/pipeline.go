@@ -16,7 +16,7 @@ import (
 	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
 
-	"flask-on-fargate/internal/duration"
+	"flask-on-fargate/internal/cdk"
 	"flask-on-fargate/internal/policy"
 )
 
@@ -105,7 +105,7 @@ func newDeploy(props Props, image awscodepipeline.Artifact) awscodepipeline.IAct
 		RunOrder:          jsii.Number(1),
 		Service:           props.Service,
 		Input:             image,
-		DeploymentTimeout: duration.Of(props.DeployTimeout),
+		DeploymentTimeout: cdk.Duration(props.DeployTimeout),
 	})
 }
 

@@ -1,4 +1,4 @@
-// Package repository defines the ECR repository of the application's image and the meaning of its tags.
+// Package repository defines the ECR repository of the application's image. The meaning of its tags is in internal/imagetag.
 package repository
 
 import (
@@ -6,19 +6,9 @@ import (
 	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
 
-	"flask-on-fargate/internal/duration"
+	"flask-on-fargate/internal/cdk"
+	"flask-on-fargate/internal/imagetag"
 	"flask-on-fargate/internal/policy"
-	"flask-on-fargate/internal/removal"
-)
-
-// The tags of the repository.
-const (
-	Live = "live" // the image of the last deployment that ECS completed; the only tag that a template names for the application
-	Seed = "seed" // this project's own image: the placeholder, and the schema task's helper
-	// Commits is the pattern of the tags that a build pushes. They never move.
-	Commits = "sha-*"
-	// Placeholders is the pattern of the tags by which each placeholder stays, after seed and live have moved on.
-	Placeholders = "placeholder-*"
 )
 
 // Props configures [New].
@@ -32,10 +22,10 @@ func New(scope constructs.Construct, id string, props Props) awsecr.Repository {
 		ImageScanOnPush:    jsii.Bool(true),
 		ImageTagMutability: awsecr.TagMutability_MUTABLE_WITH_EXCLUSION,
 		ImageTagMutabilityExclusionFilters: &[]awsecr.ImageTagMutabilityExclusionFilter{
-			awsecr.ImageTagMutabilityExclusionFilter_Wildcard(jsii.String(Commits)),
+			awsecr.ImageTagMutabilityExclusionFilter_Wildcard(jsii.String(imagetag.Commit + "*")),
 		},
 		LifecycleRules: lifecycle(),
-		RemovalPolicy:  removal.Policy(props.Retain),
+		RemovalPolicy:  cdk.RemovalPolicy(props.Retain),
 	})
 	// Also where the repository is retained: it is deleted then only when its stack could not be created, and by then it has
 	// been seeded. The L2 refuses the two together.
@@ -56,6 +46,13 @@ func AllowLogin() policy.Statement {
 	return policy.Allow("ecr:GetAuthorizationToken").OnAll()
 }
 
+// How many images of each kind stay, beside those that are `live` and `seed`.
+const (
+	builds       = 20
+	placeholders = 5
+	others       = 20 // with tags of the user's own, at least
+)
+
 // lifecycle relies on a rule of ECR: an image that a rule of higher priority matches is never expired by a lower one. So
 // an old build that is still `live`, which is what runs, stays.
 // https://docs.aws.amazon.com/AmazonECR/latest/userguide/lifecycle_policy_parameters.html
@@ -63,33 +60,33 @@ func lifecycle() *[]*awsecr.LifecycleRule {
 	return &[]*awsecr.LifecycleRule{
 		{
 			Description:    jsii.String("live never expires"),
-			TagPatternList: jsii.Strings(Live),
+			TagPatternList: jsii.Strings(imagetag.Live),
 			MaxImageCount:  jsii.Number(1),
 		},
 		{
 			Description:    jsii.String("seed never expires"),
-			TagPatternList: jsii.Strings(Seed),
+			TagPatternList: jsii.Strings(imagetag.Seed),
 			MaxImageCount:  jsii.Number(1),
 		},
 		{
 			Description:    jsii.String("the newest 20 builds stay"),
-			TagPatternList: jsii.Strings(Commits),
-			MaxImageCount:  jsii.Number(20),
+			TagPatternList: jsii.Strings(imagetag.Commit + "*"),
+			MaxImageCount:  jsii.Number(builds),
 		},
 		{
 			Description:    jsii.String("the newest 5 placeholders stay: tasks may still run one"),
-			TagPatternList: jsii.Strings(Placeholders),
-			MaxImageCount:  jsii.Number(5),
+			TagPatternList: jsii.Strings(imagetag.Placeholder + "*"),
+			MaxImageCount:  jsii.Number(placeholders),
 		},
 		{
-			Description:    jsii.String("of other tags, such as latest, the newest 20 images of the repository stay"),
+			Description:    jsii.String("of other tags, such as latest, at least the newest 20 images stay"),
 			TagPatternList: jsii.Strings("*"),
-			MaxImageCount:  jsii.Number(20),
+			MaxImageCount:  jsii.Number(others + builds + placeholders + 2), // the rule counts all tagged images
 		},
 		{
 			Description: jsii.String("untagged images go after 14 days"),
 			TagStatus:   awsecr.TagStatus_UNTAGGED,
-			MaxImageAge: duration.Days(14),
+			MaxImageAge: cdk.Days(14),
 		},
 	}
 }

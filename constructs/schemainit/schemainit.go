@@ -22,7 +22,9 @@ import (
 	"flask-on-fargate/constructs/function"
 	"flask-on-fargate/constructs/loggroup"
 	"flask-on-fargate/constructs/repository"
-	"flask-on-fargate/internal/duration"
+	"flask-on-fargate/internal/appenv"
+	"flask-on-fargate/internal/cdk"
+	"flask-on-fargate/internal/imagetag"
 	"flask-on-fargate/internal/nag"
 	"flask-on-fargate/internal/platform"
 	"flask-on-fargate/internal/policy"
@@ -63,8 +65,6 @@ type Props struct {
 	SecurityGroup    awsec2.ISecurityGroup // of the task; DatabaseAccess lets it into the database
 	DatabaseAccess   constructs.IDependable
 	Database         *database.Database
-	DatabaseName     string
-	EngineVersion    string             // of the database and so of the client's image
 	Repository       awsecr.IRepository // with the seed image
 	Architecture     platform.Architecture
 	Family           string // of the task definition
@@ -90,7 +90,7 @@ func New(scope constructs.Construct, id string, props Props) *SchemaInit {
 	resource := awscdk.NewCustomResource(this, jsii.String("Resource"), &awscdk.CustomResourceProps{
 		ResourceType:   jsii.String("Custom::SchemaInit"),
 		ServiceToken:   newProvider(this, props, task, logs).ServiceToken(),
-		ServiceTimeout: duration.Of(serviceTimeout),
+		ServiceTimeout: cdk.Duration(serviceTimeout),
 		Properties: &map[string]any{
 			"Cluster":            props.Cluster.ClusterArn(),
 			"TaskDefinition":     task.TaskDefinitionArn(),
@@ -99,7 +99,7 @@ func New(scope constructs.Construct, id string, props Props) *SchemaInit {
 			"LogGroup":           logs.LogGroupName(),
 			"LogStreamPrefix":    volume,
 			"SchemaHash":         sql.AssetHash(),
-			"EngineVersion":      props.EngineVersion,
+			"EngineVersion":      props.Database.EngineVersion,
 			"DatabaseResourceId": props.Database.Instance.InstanceResourceId(),
 			"TimeoutSeconds":     strconv.Itoa(int(TaskTimeout.Seconds())),
 		},
@@ -116,7 +116,7 @@ func newTask(scope constructs.Construct, props Props, logs awslogs.ILogGroup, sq
 		Family:          jsii.String(props.Family),
 		Cpu:             jsii.Number(256),
 		MemoryLimitMiB:  jsii.Number(512),
-		RuntimePlatform: props.Architecture.ECS(),
+		RuntimePlatform: cdk.RuntimePlatform(props.Architecture),
 		Volumes:         &[]*awsecs.Volume{{Name: jsii.String(volume)}},
 	})
 	task.AddToTaskRolePolicy(policy.Allow("s3:GetObject").On(sql.Bucket().ArnForObjects(sql.S3ObjectKey())).CDK())
@@ -126,7 +126,7 @@ func newTask(scope constructs.Construct, props Props, logs awslogs.ILogGroup, sq
 	logging := awsecs.LogDriver_AwsLogs(&awsecs.AwsLogDriverProps{LogGroup: logs, StreamPrefix: jsii.String(volume)})
 
 	fetch := task.AddContainer(jsii.String(FetchContainer), &awsecs.ContainerDefinitionOptions{
-		Image:     awsecs.ContainerImage_FromEcrRepository(props.Repository, jsii.String(repository.Seed)),
+		Image:     awsecs.ContainerImage_FromEcrRepository(props.Repository, jsii.String(imagetag.Seed)),
 		Command:   jsii.Strings("fetch"),
 		Essential: jsii.Bool(false), // it ends before the task does
 		Environment: &map[string]*string{
@@ -138,18 +138,15 @@ func newTask(scope constructs.Construct, props Props, logs awslogs.ILogGroup, sq
 	})
 	mysql := task.AddContainer(jsii.String(MySQLContainer), &awsecs.ContainerDefinitionOptions{
 		// Not from Docker Hub, which limits anonymous pulls.
-		Image:   awsecs.ContainerImage_FromRegistry(jsii.String("public.ecr.aws/docker/library/mysql:"+props.EngineVersion), nil),
+		Image:   awsecs.ContainerImage_FromRegistry(jsii.String("public.ecr.aws/docker/library/mysql:"+props.Database.EngineVersion), nil),
 		Command: jsii.Strings("sh", "-c", apply),
 		Environment: &map[string]*string{
-			"DATABASE_HOST":    props.Database.Instance.DbInstanceEndpointAddress(),
-			"DATABASE_DB_NAME": jsii.String(props.DatabaseName),
-			"SCHEMA_DIR":       jsii.String(schemaDir),
+			appenv.DatabaseHost: props.Database.Instance.DbInstanceEndpointAddress(),
+			appenv.DatabaseName: jsii.String(props.Database.Name),
+			"SCHEMA_DIR":        jsii.String(schemaDir),
 		},
-		Secrets: &map[string]awsecs.Secret{
-			"DATABASE_USER":     awsecs.Secret_FromSecretsManager(props.Database.Credentials, jsii.String("username")),
-			"DATABASE_PASSWORD": awsecs.Secret_FromSecretsManager(props.Database.Credentials, jsii.String("password")),
-		},
-		StopTimeout: duration.Of(20 * time.Second),
+		Secrets:     props.Database.Secrets(),
+		StopTimeout: cdk.Duration(20 * time.Second),
 		Logging:     logging,
 	})
 	for _, container := range []awsecs.ContainerDefinition{fetch, mysql} {
@@ -185,8 +182,8 @@ func newProvider(scope constructs.Construct, props Props, task awsecs.FargateTas
 	provider := customresources.NewProvider(scope, jsii.String("Provider"), &customresources.ProviderProps{
 		OnEventHandler:                   start,
 		IsCompleteHandler:                wait,
-		QueryInterval:                    duration.Of(pollInterval),
-		TotalTimeout:                     duration.Of(totalTimeout),
+		QueryInterval:                    cdk.Duration(pollInterval),
+		TotalTimeout:                     cdk.Duration(totalTimeout),
 		LogGroup:                         frameworkLogs,
 		FrameworkOnEventRole:             startRole,
 		FrameworkCompleteAndTimeoutRole:  waitRole,

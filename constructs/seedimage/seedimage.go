@@ -13,7 +13,7 @@ import (
 
 	"flask-on-fargate/constructs/function"
 	"flask-on-fargate/constructs/repository"
-	"flask-on-fargate/internal/duration"
+	"flask-on-fargate/internal/cdk"
 	"flask-on-fargate/internal/platform"
 	"flask-on-fargate/internal/policy"
 )
@@ -28,7 +28,6 @@ const timeout = 5 * time.Minute
 type Props struct {
 	Repository       awsecr.Repository
 	ContainerPort    int                   // on which the placeholder answers
-	HealthyStatus    int                   // HTTP status with which it answers, 200 to 499
 	Architecture     platform.Architecture // of the tasks that will run the live image
 	LogRetentionDays int
 }
@@ -49,11 +48,10 @@ func New(scope constructs.Construct, id string, props Props) awscdk.CustomResour
 	return awscdk.NewCustomResource(this, jsii.String("Resource"), &awscdk.CustomResourceProps{
 		ResourceType:   jsii.String("Custom::SeedImage"),
 		ServiceToken:   handler.FunctionArn(),
-		ServiceTimeout: duration.Of(timeout + time.Minute),
+		ServiceTimeout: cdk.Duration(timeout + time.Minute),
 		Properties: &map[string]any{
 			"RepositoryName": props.Repository.RepositoryName(),
 			"ContainerPort":  strconv.Itoa(props.ContainerPort),
-			"HealthyStatus":  strconv.Itoa(props.HealthyStatus),
 			"Architecture":   string(props.Architecture),
 			"ProgramVersion": awscdk.FileSystem_Fingerprint(jsii.String(function.File(props.Architecture, program)), nil),
 		},

@@ -20,9 +20,9 @@ const (
 	// started together, but each by itself: the deploy action may have updated the service while this function was still
 	// being loaded. Besides, ECS has another clock.
 	//
-	// So a deployment of the same image that had ended by the first call, or was being undone, may be the run's own or that of
-	// the run before: with a tag such as latest, or if a stage is retried, nothing but time tells them apart. It counts only if
-	// no newer one appears for as long after the first call.
+	// So a deployment of the same image that was created before the first call may belong to the run before, if both deploy a
+	// tag such as latest or if a stage is retried. Its end therefore counts only if no newer deployment appears for as long
+	// after the first call, unless it is so young and was seen in progress.
 	slack = time.Minute
 
 	// maxDelay is how much later than that a job's first call may come, if Lambda was throttled, and still find a deployment
@@ -44,7 +44,7 @@ type progress struct {
 	Began time.Time `json:"began"`           // the first call
 	Since time.Time `json:"since"`           // an earlier deployment is not this run's
 	Image string    `json:"image,omitempty"` // the one that the run deploys, once it is known
-	Seen  bool      `json:"seen,omitempty"`  // its deployment was in progress
+	Seen  bool      `json:"seen,omitempty"`  // its deployment was in progress, and no older than slack
 }
 
 // outcome is that of one look at a deployment that has not failed.
@@ -110,14 +110,13 @@ func (h *handler) look(ctx context.Context, log *slog.Logger, job *events.CodePi
 		return outcome{summary: "waiting for the deployment of " + p.Image}, nil
 	}
 	created := aws.ToTime(d.CreatedAt)
-	if d.Status == types.ServiceDeploymentStatusPending || d.Status == types.ServiceDeploymentStatusInProgress {
-		p.Seen = true
-		if created.Before(p.Since) {
-			p.Since = created
-		}
+	ended := d.Status != types.ServiceDeploymentStatusPending && d.Status != types.ServiceDeploymentStatusInProgress
+	if !ended && created.Before(p.Since) {
+		p.Since = created
 	}
+	p.Seen = p.Seen || !ended && !created.Before(p.Began.Add(-slack))
 	log.InfoContext(ctx, "deployment", "deployment", aws.ToString(d.ServiceDeploymentArn), "image", p.Image, "status", string(d.Status))
-	if !p.Seen && created.Before(p.Began) && h.clock.Now().Sub(p.Began) <= slack {
+	if ended && !p.Seen && created.Before(p.Began) && h.clock.Now().Sub(p.Began) <= slack {
 		return outcome{summary: fmt.Sprintf("waiting for the deployment of %s: %s may be another run's", p.Image, lastPart(aws.ToString(d.ServiceDeploymentArn)))}, nil
 	}
 	result = outcome{id: aws.ToString(d.ServiceDeploymentArn)}

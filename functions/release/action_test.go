@@ -265,6 +265,8 @@ func TestADeploymentInProgressIsTheRunsHoweverLateTheFirstCallComes(t *testing.T
 	w.clock = w.clock.Add(10 * time.Minute)
 	r.poll().wantProgress("deployment-2")
 	w.complete(d)
+	r.poll().wantProgress("deployment-2 may be another run's")
+	w.clock = w.clock.Add(2 * slack)
 	r.poll().wantSuccess("deployment-2")
 	w.wantLive("sha-b")
 }

@@ -193,17 +193,17 @@ func (h *handler) failureMessage(failure error) string {
 // notMovedMessage says what to do after the last try. The call in it has an event without a time, so that the function does not
 // wait for a deployment that ended then.
 func (h *handler) notMovedMessage(failure error) string {
-	_, cluster := h.clusterParts()
+	region, cluster := h.clusterParts()
 	return fmt.Sprintf("The tag %[1]s of repository %[2]s could not follow the last completed deployment of service %[3]s: %[4]s\n\n"+
 		"%[1]s may still name the image before. Then the next deploy of the infrastructure would bring that image back.\n\n"+
 		"Correct the cause. Then call the function again, which changes nothing but %[1]s:\n"+
-		"aws lambda invoke --function-name %[5]s --cli-binary-format raw-in-base64-out --payload '"+
+		"aws lambda invoke --region %[11]s --function-name %[5]s --cli-binary-format raw-in-base64-out --payload '"+
 		`{"source":"aws.ecs","detail-type":%[6]q,"resources":[%[7]q],"detail":{"eventName":%[8]q}}`+"' /dev/stdout\n\n"+
 		"Or start a deployment of the image that the service's task definition names. %[1]s follows it:\n"+
-		"aws ecs update-service --force-new-deployment --cluster %[9]s --service %[3]s\n\n"+
+		"aws ecs update-service --region %[11]s --force-new-deployment --cluster %[9]s --service %[3]s\n\n"+
 		"Deployments: %[10]s",
 		live, h.repository, h.service, plaintext.Cut(plaintext.OneLine(failure.Error()), maxMessage),
-		lambdacontext.FunctionName, deploymentChange, h.serviceARN(), deploymentFailed, cluster, h.deploymentsURL())
+		lambdacontext.FunctionName, deploymentChange, h.serviceARN(), deploymentFailed, cluster, h.deploymentsURL(), region)
 }
 
 // announceEnd says that an execution of the pipeline has failed, and that the stage in which it was is free again.

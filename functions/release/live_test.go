@@ -415,7 +415,7 @@ func TestAMoveThatFailed(t *testing.T) {
 			t.Errorf("the subject is %q", got)
 		}
 		wantParts(t, *w.published[0].Message, "deployment-2", "ecr:PutImage", "live may still name the image before", "the next deploy of the infrastructure",
-			"Correct the cause", "aws ecs update-service --force-new-deployment --cluster demo-dev --service web", deployments)
+			"Correct the cause", "aws ecs update-service --region eu-central-1 --force-new-deployment --cluster demo-dev --service web", deployments)
 	})
 	t.Run("is not announced if the second try succeeds", func(t *testing.T) {
 		w, event := failingMove(t)

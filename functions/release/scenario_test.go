@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -226,6 +227,23 @@ func TestRunsThatAllDeployLatest(t *testing.T) {
 		w.complete(w.infrastructure())
 		w.deliver()
 		live(t, w, a)
+	})
+	t.Run("the first is still in progress at the second's first call", func(t *testing.T) {
+		w := newWorld(t)
+		w.buildLatest("a")
+		d := w.release("latest")
+		w.clock = w.clock.Add(10 * time.Minute) // longer than its actions waited, so that the stage is free
+		b := w.buildLatest("b")
+		second := w.startRun("latest")
+		second.poll().wantProgress("deployment-1 of " + second.image + ": IN_PROGRESS")
+		w.complete(d)
+		second.poll().wantProgress("deployment-1 may be another run's")
+		d = w.release("latest")
+		second.poll().wantProgress("deployment-2")
+		w.complete(d)
+		w.deliver()
+		second.poll().wantSuccess("deployment-2")
+		live(t, w, b)
 	})
 	for how, end := range ends {
 		t.Run("the first has "+how+" right before/the second succeeds", func(t *testing.T) {

@@ -15,21 +15,13 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
+	"flask-on-fargate/internal/imagetag"
 	"flask-on-fargate/internal/registry"
 )
 
-// Tags that this resource keeps.
-const (
-	seedTag = "seed" // our image, always at the deployed version
-	liveTag = "live" // the image of the last completed deployment; ours until there was one
-
-	// placeholderTags begins a tag of each placeholder, which never moves: tasks may still run a placeholder that seed and
-	// live have left, and the repository soon deletes an image without a tag.
-	placeholderTags = "placeholder-"
-)
-
-// placeholderTag is the tag of the placeholder with a digest.
-func placeholderTag(digest v1.Hash) string { return placeholderTags + digest.Hex[:12] }
+// placeholderTag is the tag of the placeholder with a digest, which never moves: tasks may still run a placeholder that seed
+// and live have left, and the repository soon deletes an image without a tag.
+func placeholderTag(digest v1.Hash) string { return imagetag.Placeholder + digest.Hex[:12] }
 
 // reportTime is what is kept of the function's time-out for the answer to CloudFormation.
 const reportTime = 30 * time.Second
@@ -89,7 +81,7 @@ func (h *handler) handle(ctx context.Context, event cfn.Event) (physicalID strin
 
 // ensure pushes our image as seed, and as live unless live is an application's image. It returns the digests of both.
 func (h *handler) ensure(ctx context.Context, p properties, log *slog.Logger) (seed, live v1.Hash, err error) {
-	index, err := newPlaceholder(h.programDir, endpoint{port: p.ContainerPort, status: p.HealthyStatus})
+	index, err := newPlaceholder(h.programDir, p.ContainerPort)
 	if err != nil {
 		return seed, live, err
 	}
@@ -103,14 +95,14 @@ func (h *handler) ensure(ctx context.Context, p properties, log *slog.Logger) (s
 
 	// seed first: live then needs no upload. So little time passes between reading and writing it, in which a release
 	// could move it to an application's image.
-	for _, tag := range []string{seedTag, placeholderTag(seed)} {
+	for _, tag := range []string{imagetag.Seed, placeholderTag(seed)} {
 		if err := repo.Push(ctx, tag, index); err != nil {
 			return seed, live, err
 		}
 	}
-	log.Info("pushed", "tag", seedTag, "digest", seed.String(), "why", "always at the deployed program's version")
+	log.Info("pushed", "tag", imagetag.Seed, "digest", seed.String(), "why", "always at the deployed program's version")
 
-	current, err := repo.Inspect(liveTag)
+	current, err := repo.Inspect(imagetag.Live)
 	if err != nil {
 		return seed, live, err
 	}
@@ -122,37 +114,37 @@ func (h *handler) ensure(ctx context.Context, p properties, log *slog.Logger) (s
 		if err := fits(current, p); err != nil {
 			return seed, live, err
 		}
-		log.Info("left untouched", "tag", liveTag, "digest", current.Digest.String(), "why", "an application's image")
+		log.Info("left untouched", "tag", imagetag.Live, "digest", current.Digest.String(), "why", "an application's image")
 		return seed, current.Digest, nil
 	case current.Digest == seed:
-		log.Info("left untouched", "tag", liveTag, "digest", seed.String(), "why", "the placeholder at this version, port and status")
+		log.Info("left untouched", "tag", imagetag.Live, "digest", seed.String(), "why", "the placeholder at this version and port")
 		return seed, seed, nil
 	default:
-		why = "the placeholder had another version, port or status"
-		// Versions of this project before 2026-11-27 did not give it this tag.
+		why = "the placeholder had another version or port"
+		// Versions of this project before 0.1.0 did not give it this tag.
 		if err := repo.Copy(ctx, placeholderTag(current.Digest), current); err != nil {
 			return seed, live, err
 		}
 	}
-	if err := repo.Push(ctx, liveTag, index); err != nil {
+	if err := repo.Push(ctx, imagetag.Live, index); err != nil {
 		return seed, live, err
 	}
-	log.Info("pushed", "tag", liveTag, "digest", seed.String(), "why", why)
+	log.Info("pushed", "tag", imagetag.Live, "digest", seed.String(), "why", why)
 	return seed, seed, nil
 }
 
 // fits tells why a task of the configured architecture could not run the application's image.
 func fits(live *registry.Image, p properties) error {
-	if live.RunsOn(goarch[p.Architecture]) {
+	if live.RunsOn(p.Architecture.GOARCH()) {
 		return nil
 	}
 	var has []string
 	for _, platform := range live.Platforms {
 		has = append(has, platform.String())
 	}
-	return fmt.Errorf("the image %s:%s (%s) does not run on service.architecture %s: it has [%s], but no linux/%s; "+
-		"set service.architecture back, release an image that is built for both linux/amd64 and linux/arm64, then change it again (docs/releases.md)",
-		p.RepositoryName, liveTag, live.Digest, p.Architecture, strings.Join(has, " "), goarch[p.Architecture])
+	return fmt.Errorf("the image %s:%s (%s) does not run on architecture %s: it has [%s], but no linux/%s; "+
+		"set architecture back, release an image that is built for both linux/amd64 and linux/arm64, then change it again (docs/releases.md)",
+		p.RepositoryName, imagetag.Live, live.Digest, p.Architecture, strings.Join(has, " "), p.Architecture.GOARCH())
 }
 
 // reason is an error's text on one line and, as JSON, within maxReason. A long one loses its middle: the beginning says

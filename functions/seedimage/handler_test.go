@@ -31,6 +31,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
+
+	"flask-on-fargate/internal/imagetag"
 )
 
 const (
@@ -121,11 +123,11 @@ var asTester = remote.WithTransport(basic{http.DefaultTransport})
 // put makes live name an image, as a release does.
 func (f *fakeECR) put(t *testing.T, image remote.Taggable) string {
 	t.Helper()
-	if err := remote.Push(f.tag(t, liveTag), image, asTester); err != nil {
+	if err := remote.Push(f.tag(t, imagetag.Live), image, asTester); err != nil {
 		t.Fatal(err)
 	}
 	f.reset()
-	return f.digest(t, liveTag)
+	return f.digest(t, imagetag.Live)
 }
 
 func (f *fakeECR) digest(t *testing.T, tag string) string {
@@ -160,7 +162,7 @@ func (f *fakeECR) handler(t testing.TB, program string) *handler {
 func createEvent(changes ...string) cfn.Event {
 	properties := map[string]any{
 		"ServiceToken": "arn:aws:lambda:eu-central-1:111111111111:function:seed", "ServiceTimeout": "300",
-		"RepositoryName": repositoryUnderTest, "ContainerPort": "5000", "HealthyStatus": "200", "Architecture": "ARM64", "ProgramVersion": "abc",
+		"RepositoryName": repositoryUnderTest, "ContainerPort": "5000", "Architecture": "ARM64", "ProgramVersion": "abc",
 	}
 	for i := 0; i < len(changes); i += 2 {
 		properties[changes[i]] = changes[i+1]
@@ -202,7 +204,7 @@ func stated(image v1.Image, os, arch string) mutate.IndexAddendum {
 
 func TestAnEmptyRepositoryGetsSeedAndLive(t *testing.T) {
 	f := newFakeECR(t)
-	id, data, err := f.handler(t, "v1").handle(t.Context(), createEvent("ContainerPort", "8080", "HealthyStatus", "302"))
+	id, data, err := f.handler(t, "v1").handle(t.Context(), createEvent("ContainerPort", "8080"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,12 +214,12 @@ func TestAnEmptyRepositoryGetsSeedAndLive(t *testing.T) {
 	if n := f.count("GET /v2/"); n > 2 {
 		t.Errorf("asked %d times how to authenticate; to retry that would cost half a minute on every deploy", n)
 	}
-	seed, live := f.digest(t, seedTag), f.digest(t, liveTag)
+	seed, live := f.digest(t, imagetag.Seed), f.digest(t, imagetag.Live)
 	if seed != live || data["SeedDigest"] != seed || data["LiveDigest"] != live {
 		t.Errorf("seed %s, live %s, data %v: want the same four times", seed, live, data)
 	}
 
-	index, err := remote.Index(f.tag(t, liveTag), asTester)
+	index, err := remote.Index(f.tag(t, imagetag.Live), asTester)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -245,7 +247,7 @@ func TestAnEmptyRepositoryGetsSeedAndLive(t *testing.T) {
 		}
 		got, _ := json.Marshal(config.Config)
 		version := fmt.Sprintf("%x", sha256.Sum256([]byte("v1 for amd64v1 for arm64")))
-		wantConfig := `{"Cmd":["serve"],"Entrypoint":["/seed","-port=8080","-status=302","--"],` +
+		wantConfig := `{"Cmd":["serve"],"Entrypoint":["/seed"],"Env":["PORT=8080"],` +
 			`"Labels":{"flask-on-fargate.seed.version":"` + version + `"},` +
 			`"ExposedPorts":{"8080/tcp":{}}}`
 		if string(got) != wantConfig || config.Platform().String() != want {
@@ -256,7 +258,7 @@ func TestAnEmptyRepositoryGetsSeedAndLive(t *testing.T) {
 
 func TestLive(t *testing.T) {
 	placeholder := func(t *testing.T, f *fakeECR) remote.Taggable {
-		index, err := newPlaceholder(f.handler(t, "v1").programDir, endpoint{5000, 200})
+		index, err := newPlaceholder(f.handler(t, "v1").programDir, 5000)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -275,8 +277,8 @@ func TestLive(t *testing.T) {
 		return image
 	}
 	const (
-		same        = "the placeholder at this version, port and status"
-		other       = "the placeholder had another version, port or status"
+		same        = "the placeholder at this version and port"
+		other       = "the placeholder had another version or port"
 		application = "an application's image"
 	)
 	tests := map[string]struct {
@@ -286,7 +288,7 @@ func TestLive(t *testing.T) {
 		renewed bool
 		why     string
 	}{
-		"is kept if it is the placeholder at this version, port and status": {
+		"is kept if it is the placeholder at this version and port": {
 			live: placeholder, why: same,
 		},
 		"is renewed if it is the placeholder of another port": {
@@ -336,9 +338,9 @@ func TestLive(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			seed, after := f.digest(t, seedTag), f.digest(t, liveTag)
-			if want := or(test.port, "5000"); portOf(t, f, seedTag) != want {
-				t.Errorf("seed serves port %s, want %s", portOf(t, f, seedTag), want)
+			seed, after := f.digest(t, imagetag.Seed), f.digest(t, imagetag.Live)
+			if want := or(test.port, "5000"); portOf(t, f, imagetag.Seed) != want {
+				t.Errorf("seed serves port %s, want %s", portOf(t, f, imagetag.Seed), want)
 			}
 			// Tasks that run a former placeholder can start again as long as it has a tag.
 			placeholders := []string{seed}
@@ -359,8 +361,8 @@ func TestLive(t *testing.T) {
 			if !strings.Contains(lastLine(out.String()), `"tag":"live"`) || !strings.Contains(lastLine(out.String()), `"why":"`+test.why+`"`) {
 				t.Errorf("the log's last line is %s, want live and %q", lastLine(out.String()), test.why)
 			}
-			if !test.renewed && (after != before || f.wrote(liveTag)) {
-				t.Errorf("live was %s, is %s, written: %t; want it untouched", before, after, f.wrote(liveTag))
+			if !test.renewed && (after != before || f.wrote(imagetag.Live)) {
+				t.Errorf("live was %s, is %s, written: %t; want it untouched", before, after, f.wrote(imagetag.Live))
 			}
 		})
 	}
@@ -388,7 +390,7 @@ func portOf(t *testing.T, f *fakeECR, tag string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return strings.TrimPrefix(config.Config.Entrypoint[1], "-port=")
+	return strings.TrimPrefix(config.Config.Env[0], "PORT=")
 }
 
 func TestAnApplicationThatCannotRunFailsEarly(t *testing.T) {
@@ -400,11 +402,11 @@ func TestAnApplicationThatCannotRunFailsEarly(t *testing.T) {
 	}{
 		"one platform": {
 			platformImage(t, "linux", "amd64"), "ARM64",
-			"does not run on service.architecture ARM64: it has [linux/amd64], but no linux/arm64; set service.architecture back, release an image that is built for both linux/amd64 and linux/arm64, then change it again",
+			"does not run on architecture ARM64: it has [linux/amd64], but no linux/arm64; set architecture back, release an image that is built for both linux/amd64 and linux/arm64, then change it again",
 		},
 		"index with an attestation": {
 			indexOf(stated(platformImage(t, "linux", "arm64"), "linux", "arm64"), attestation), "X86_64",
-			"does not run on service.architecture X86_64: it has [linux/arm64], but no linux/amd64; set",
+			"does not run on architecture X86_64: it has [linux/arm64], but no linux/amd64; set",
 		},
 		"other system": {platformImage(t, "windows", "amd64"), "X86_64", "it has [windows/amd64], but no linux/amd64"},
 	}
@@ -416,7 +418,7 @@ func TestAnApplicationThatCannotRunFailsEarly(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), repositoryUnderTest+":live") {
 				t.Errorf("got  %v\nwant %s", err, test.want)
 			}
-			if after := f.digest(t, liveTag); after != before {
+			if after := f.digest(t, imagetag.Live); after != before {
 				t.Errorf("live was %s, is %s; want it untouched", before, after)
 			}
 		})
@@ -508,8 +510,8 @@ func TestFaults(t *testing.T) {
 				t.Fatal("the fault never happened")
 			}
 			if err == nil {
-				f.digest(t, seedTag)
-				f.digest(t, liveTag)
+				f.digest(t, imagetag.Seed)
+				f.digest(t, imagetag.Live)
 			}
 			return err
 		}
@@ -538,7 +540,7 @@ func TestAPushThatCameSecond(t *testing.T) {
 	for behaviour, test := range tests {
 		t.Run(behaviour, func(t *testing.T) {
 			f := newFakeECR(t)
-			index, err := newPlaceholder(f.handler(t, test.first).programDir, endpoint{5000, 200})
+			index, err := newPlaceholder(f.handler(t, test.first).programDir, 5000)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -613,9 +615,9 @@ func TestAMissingProgramNamesItsPath(t *testing.T) {
 	}
 }
 
-type fixedEndpoint string
+type endpoint string
 
-func (e fixedEndpoint) GetAuthorizationToken(context.Context, *ecr.GetAuthorizationTokenInput, ...func(*ecr.Options)) (*ecr.GetAuthorizationTokenOutput, error) {
+func (e endpoint) GetAuthorizationToken(context.Context, *ecr.GetAuthorizationTokenInput, ...func(*ecr.Options)) (*ecr.GetAuthorizationTokenOutput, error) {
 	if e == "panic" {
 		panic("broken")
 	}
@@ -628,7 +630,7 @@ func TestAnUnusableEndpointIsAClearFailure(t *testing.T) {
 	for _, e := range []string{"", "registry.example.com", "ftp://registry.example.com"} {
 		f := newFakeECR(t)
 		h := f.handler(t, "v1")
-		h.ecr = fixedEndpoint(e)
+		h.ecr = endpoint(e)
 		_, _, err := h.handle(t.Context(), createEvent())
 		if want := fmt.Sprintf("proxyEndpoint is %q", e); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "c2VjcmV0") {
 			t.Errorf("got %v, want %s", err, want)
@@ -640,9 +642,9 @@ func TestAnUnusableEndpointIsAClearFailure(t *testing.T) {
 func TestCloudFormationsAnswer(t *testing.T) {
 	f := newFakeECR(t)
 	panicking := f.handler(t, "v1")
-	panicking.ecr = fixedEndpoint("panic")
+	panicking.ecr = endpoint("panic")
 	long := f.handler(t, "v1")
-	long.ecr = fixedEndpoint(strings.Repeat("<&>é", 5000))
+	long.ecr = endpoint(strings.Repeat("<&>é", 5000))
 	tests := map[string]struct {
 		h    *handler
 		want cfn.Response
@@ -705,7 +707,7 @@ func TestLogSaysWhatWasPushedAndWhy(t *testing.T) {
 	}
 	for key, want := range map[string]string{
 		"msg": "pushed", "tag": "live", "why": "the repository had no live image", "requestId": "invocation",
-		"cloudFormationRequestId": "request", "repository": repositoryUnderTest, "digest": f.digest(t, liveTag),
+		"cloudFormationRequestId": "request", "repository": repositoryUnderTest, "digest": f.digest(t, imagetag.Live),
 	} {
 		if last[key] != want {
 			t.Errorf("%s is %v, want %s", key, last[key], want)

@@ -18,22 +18,16 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
+	"flask-on-fargate/internal/appenv"
 	"flask-on-fargate/internal/registry"
 )
 
 // architectures are the image's platforms, all of linux, in the order of its index.
 var architectures = []string{"amd64", "arm64"}
 
-// endpoint is where and how the placeholder answers.
-type endpoint struct {
-	port   int
-	status int // of HTTP
-}
-
-// newPlaceholder builds our image from the programs seed-<architecture> in dir: an OCI index of one image for each
-// architecture, an empty base with the single file /seed. The same programs and endpoint give the same digest. The endpoint is
-// part of the entry point, which neither the command nor the variables of a task definition can change.
-func newPlaceholder(dir string, e endpoint) (v1.ImageIndex, error) {
+// newPlaceholder builds our image for a port from the programs seed-<architecture> in dir: an OCI index of one image for
+// each architecture, an empty base with the single file /seed. The same programs and port give the same digest.
+func newPlaceholder(dir string, port int) (v1.ImageIndex, error) {
 	programs := map[string][]byte{}
 	version := sha256.New()
 	for _, arch := range architectures {
@@ -56,9 +50,11 @@ func newPlaceholder(dir string, e endpoint) (v1.ImageIndex, error) {
 			Created: v1.Time{Time: time.Unix(0, 0).UTC()},
 			Config: v1.Config{
 				// No User: root may bind a port below 1024, and write into the volume that the schema task shares with mysql.
-				Entrypoint:   []string{"/seed", "-port=" + strconv.Itoa(e.port), "-status=" + strconv.Itoa(e.status), "--"},
-				Cmd:          []string{"serve"},
-				ExposedPorts: map[string]struct{}{strconv.Itoa(e.port) + "/tcp": {}},
+				Entrypoint: []string{"/seed"},
+				Cmd:        []string{"serve"},
+				// Task definitions of the stacks set the port too; those of versions before 0.1.0 do not.
+				Env:          []string{appenv.Port + "=" + strconv.Itoa(port)},
+				ExposedPorts: map[string]struct{}{strconv.Itoa(port) + "/tcp": {}},
 				Labels:       map[string]string{registry.PlaceholderLabel: hex.EncodeToString(version.Sum(nil))},
 			},
 		})

@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+
+	"flask-on-fargate/internal/platform"
 )
 
 // properties are the resource's properties, decoded and valid.
@@ -15,17 +17,12 @@ type properties struct {
 	RepositoryName string
 	// ContainerPort is the port at which the placeholder serves, 1 to 65535.
 	ContainerPort int
-	// HealthyStatus is the HTTP status with which the placeholder answers, 200 to 499.
-	HealthyStatus int
-	// Architecture is that of the service's tasks in ECS's words, a key of [goarch].
-	Architecture string
+	// Architecture is that of the service's tasks.
+	Architecture platform.Architecture
 	// ProgramVersion identifies the deployed function. It only has to change when the function does, so that
 	// CloudFormation calls Update; what is pushed is decided by content.
 	ProgramVersion string
 }
-
-// goarch maps ECS's names of CPU architectures to those of image platforms.
-var goarch = map[string]string{"X86_64": "amd64", "ARM64": "arm64"}
 
 // repositoryName is the pattern of
 // https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_CreateRepository.html, which also sets the length of
@@ -53,17 +50,10 @@ func decode(raw map[string]any) (properties, error) {
 			}
 			return nil
 		},
-		"HealthyStatus": func(s string) (err error) {
-			p.HealthyStatus, err = strconv.Atoi(s)
-			if err != nil || p.HealthyStatus < 200 || p.HealthyStatus > 499 {
-				return errors.New("want an HTTP status, 200 to 499")
-			}
-			return nil
-		},
 		"Architecture": func(s string) error {
-			p.Architecture = s
-			if _, ok := goarch[s]; !ok {
-				return fmt.Errorf("want one of %v", slices.Sorted(maps.Keys(goarch)))
+			p.Architecture = platform.Architecture(s)
+			if p.Architecture != platform.X86_64 && p.Architecture != platform.ARM64 {
+				return fmt.Errorf("want %s or %s", platform.X86_64, platform.ARM64)
 			}
 			return nil
 		},
@@ -91,7 +81,7 @@ func decode(raw map[string]any) (properties, error) {
 			}
 		}
 	}
-	for _, key := range []string{"RepositoryName", "ContainerPort", "HealthyStatus", "Architecture", "ProgramVersion"} {
+	for _, key := range []string{"RepositoryName", "ContainerPort", "Architecture", "ProgramVersion"} {
 		if _, ok := raw[key]; !ok {
 			errs = append(errs, fmt.Errorf("property %s is missing", key))
 		}

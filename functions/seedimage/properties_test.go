@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/aws/smithy-go"
+
+	"flask-on-fargate/internal/platform"
 )
 
 // codedError is an error of an AWS API.
@@ -18,8 +20,8 @@ func (e *codedError) ErrorMessage() string          { return "" }
 func (e *codedError) ErrorFault() smithy.ErrorFault { return smithy.FaultClient }
 
 func TestDecode(t *testing.T) {
-	p, err := decode(createEvent("ContainerPort", "80", "HealthyStatus", "302", "Architecture", "X86_64").ResourceProperties)
-	if want := (properties{repositoryUnderTest, 80, 302, "X86_64", "abc"}); err != nil || p != want {
+	p, err := decode(createEvent("ContainerPort", "80", "Architecture", "X86_64").ResourceProperties)
+	if want := (properties{repositoryUnderTest, 80, "X86_64", "abc"}); err != nil || p != want {
 		t.Errorf("got %+v, %v; want %+v", p, err, want)
 	}
 }
@@ -29,14 +31,13 @@ func TestDecodeNamesEveryInvalidProperty(t *testing.T) {
 		change map[string]any // nil removes
 		want   []string
 	}{
-		"unknown":         {map[string]any{"Colour": "red"}, []string{`property "Colour" is unknown: want [Architecture ContainerPort HealthyStatus ProgramVersion RepositoryName`}},
+		"unknown":         {map[string]any{"Colour": "red"}, []string{`property "Colour" is unknown: want [Architecture ContainerPort ProgramVersion RepositoryName`}},
 		"missing":         {map[string]any{"RepositoryName": nil, "ProgramVersion": nil}, []string{"RepositoryName is missing", "ProgramVersion is missing"}},
 		"not a string":    {map[string]any{"ContainerPort": 80.0}, []string{"ContainerPort is 80: want a string"}},
 		"port not number": {map[string]any{"ContainerPort": "http"}, []string{`ContainerPort is "http": want a TCP port, 1 to 65535`}},
 		"port too low":    {map[string]any{"ContainerPort": "0"}, []string{`ContainerPort is "0"`}},
 		"port too high":   {map[string]any{"ContainerPort": "65536"}, []string{`ContainerPort is "65536"`}},
-		"status":          {map[string]any{"HealthyStatus": "500"}, []string{`HealthyStatus is "500": want an HTTP status, 200 to 499`}},
-		"architecture":    {map[string]any{"Architecture": "arm64"}, []string{`Architecture is "arm64": want one of [ARM64 X86_64]`}},
+		"architecture":    {map[string]any{"Architecture": "arm64"}, []string{`Architecture is "arm64": want X86_64 or ARM64`}},
 		"no version":      {map[string]any{"ProgramVersion": ""}, []string{`ProgramVersion is ""`}},
 		"repository":      {map[string]any{"RepositoryName": "host.example.com/App:live"}, []string{`RepositoryName is "host.example.com/App:live"`}},
 		"all at once":     {map[string]any{"Colour": "", "ContainerPort": "", "Architecture": ""}, []string{"Colour", "ContainerPort", "Architecture"}},
@@ -75,13 +76,13 @@ func FuzzDecode(f *testing.F) {
 			}
 			return
 		}
-		if p.ContainerPort < 1 || p.ContainerPort > 65535 || p.HealthyStatus < 200 || p.HealthyStatus > 499 || goarch[p.Architecture] == "" || p.ProgramVersion == "" ||
+		if p.ContainerPort < 1 || p.ContainerPort > 65535 || p.Architecture != platform.ARM64 && p.Architecture != platform.X86_64 || p.ProgramVersion == "" ||
 			len(p.RepositoryName) < 2 || strings.ContainsAny(p.RepositoryName, ":@ A") {
 			t.Errorf("accepted %+v", p)
 		}
 		for key := range raw {
 			switch key {
-			case "ServiceToken", "ServiceTimeout", "RepositoryName", "ContainerPort", "HealthyStatus", "Architecture", "ProgramVersion":
+			case "ServiceToken", "ServiceTimeout", "RepositoryName", "ContainerPort", "Architecture", "ProgramVersion":
 			default:
 				t.Errorf("accepted the unknown property %q", key)
 			}

@@ -7,7 +7,7 @@ import (
 	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
 
-	"flask-on-fargate/internal/memo"
+	"flask-on-fargate/internal/cdk"
 	"flask-on-fargate/internal/nag"
 )
 
@@ -83,13 +83,9 @@ func NewOpenRole(scope constructs.Construct, id, service string, statements ...S
 	return newRole(scope, id, service, statements)
 }
 
-var principal = memo.Func(func(service string) awsiam.ServicePrincipal {
-	return awsiam.NewServicePrincipal(jsii.String(service), nil)
-})
-
 func newRole(scope constructs.Construct, id, service string, statements []Statement) awsiam.Role {
 	role := awsiam.NewRole(scope, jsii.String(id), &awsiam.RoleProps{
-		AssumedBy:      principal(service),
+		AssumedBy:      cdk.ServicePrincipal(service),
 		InlinePolicies: &map[string]awsiam.PolicyDocument{"Permissions": Document(statements...)},
 	})
 	nag.Accept(role, wildcards(role, statements)...)

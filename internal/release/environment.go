@@ -23,6 +23,7 @@ import (
 	"flask-on-fargate/internal/account"
 	"flask-on-fargate/internal/clock"
 	"flask-on-fargate/internal/folders"
+	"flask-on-fargate/internal/imagetag"
 	"flask-on-fargate/internal/registry"
 	"flask-on-fargate/internal/stop"
 )
@@ -96,13 +97,10 @@ func CheckReference(word string) error {
 	return fmt.Errorf("%q is no tag and no digest: want a tag alone, as sha-<commit>, or sha256:<64 hex digits>, without the repository", word)
 }
 
-// isCommit tells whether a reference is a tag that never moves.
-func isCommit(reference string) bool { return strings.HasPrefix(reference, "sha-") }
-
 // URI names an image of the repository so that it cannot be another one by the time that ECS reads it. Reference is one of its tags, or
 // its digest.
 func (e *Environment) URI(reference string, image *registry.Image) string {
-	if isCommit(reference) {
+	if imagetag.IsCommit(reference) {
 		return e.RepositoryURI + ":" + reference
 	}
 	return e.RepositoryURI + "@" + image.Digest.String()
@@ -145,7 +143,7 @@ func (e *Environment) tags(ctx context.Context, digest string) ([]string, error)
 // moves there.
 func PromotedTag(reference string, tags []string, image *registry.Image) string {
 	for _, tag := range append([]string{reference}, slices.Sorted(slices.Values(tags))...) {
-		if isCommit(tag) {
+		if imagetag.IsCommit(tag) {
 			return tag
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"flask-on-fargate/internal/imagetag"
 	"flask-on-fargate/internal/registry"
 )
 
@@ -106,7 +107,7 @@ func TestTheTagOfAPromotedImage(t *testing.T) {
 	for behaviour, test := range tests {
 		t.Run(behaviour, func(t *testing.T) {
 			got := PromotedTag(test.reference, test.tags, image)
-			if got != test.want || CheckReference(got) != nil || !isCommit(got) {
+			if got != test.want || CheckReference(got) != nil || !imagetag.IsCommit(got) {
 				t.Errorf("got %s, want %s", got, test.want)
 			}
 		})

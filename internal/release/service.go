@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
 	"flask-on-fargate/internal/folders"
+	"flask-on-fargate/internal/imagetag"
 	"flask-on-fargate/internal/registry"
 	"flask-on-fargate/internal/rollout"
 	"flask-on-fargate/internal/stop"
@@ -148,7 +149,7 @@ func (e *Environment) checkArchitecture(s *Service, image *registry.Image, refer
 	}
 	return stop.Errorf("the image %s (%s) does not run in %s, whose tasks run on %s by the task definition in use, %s: it is for [%s], not for linux/%s.\n"+
 		"To change the architecture, push an image for both (docker buildx build --platform linux/amd64,linux/arm64), "+
-		"infra release it, change service.architecture in %s/%[3]s.yaml, and deploy the infrastructure",
+		"infra release it, change architecture in %s/%[3]s.yaml, and deploy the infrastructure",
 		reference, image.Digest, e.Name, s.architecture(), s.taskDefinition, image.PlatformNames(), want, folders.Config)
 }
 
@@ -161,7 +162,7 @@ func (e *Environment) TagsOfRunning(ctx context.Context, r Running) ([]string, e
 	}
 	named, _ := strings.CutPrefix(r.image, e.RepositoryURI)
 	named, _, _ = strings.Cut(strings.TrimPrefix(named, ":"), "@")
-	for _, tag := range []string{named, "live"} {
+	for _, tag := range []string{named, imagetag.Live} {
 		if !tagPattern.MatchString(tag) {
 			continue
 		}

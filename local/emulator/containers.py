@@ -9,7 +9,7 @@ container engine only through this client. Here a container is a process of this
 - any other image fails as a wrong name does in AWS.
 
 A process gets a loopback address of its own in BIND_ADDR, and must listen there: on all addresses it would take the port
-from every other task.
+from every other task. This project's placeholder finds it in SEED_BIND_ADDR.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ class Containers:
         folder = self._settings.state / "containers" / f"{spec.name}-{uuid.uuid4().hex[:6]}"
         folder.mkdir(parents=True)
         address = processes.free_address()
-        env = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(folder), "HOSTNAME": spec.name, **self._reachable(spec.environment), "BIND_ADDR": address}
+        env = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(folder), "HOSTNAME": spec.name, **self._reachable(spec.environment), "BIND_ADDR": address, "SEED_BIND_ADDR": address}
         if MYSQL.search(image):
             program, root, cwd = spec.entrypoint + spec.command, None, str(folder)
             env |= self._images.mariadb_environment()
@@ -166,7 +166,7 @@ class Containers:
         if not words:
             raise NotFound(f"CannotStartContainerError: image {spec.image} has no entrypoint and no command")
         cwd = spec.working_dir or image.config.get("WorkingDir") or "/"
-        env = {**env, **defaults, **{key: env[key] for key in spec.environment}, "BIND_ADDR": env["BIND_ADDR"]}
+        env = {**env, **defaults, **{key: env[key] for key in spec.environment}, "BIND_ADDR": env["BIND_ADDR"], "SEED_BIND_ADDR": env["BIND_ADDR"]}
         # A volume cannot be mounted into the image's files without rights that not even root has everywhere.
         if os.geteuid() == 0 and not spec.volumes:
             return words, image.root, cwd, env | ({} if "HOME" in spec.environment or "HOME" in defaults else {"HOME": "/"})

@@ -48,7 +48,7 @@ class Ports(unittest.TestCase):
 
 class Machine(unittest.TestCase):
     def test_says_which_key_to_set_on_another_processor(self) -> None:
-        with self.assertRaisesRegex(Failure, r"set service\.architecture: ARM64 in config/local\.yaml"):
+        with self.assertRaisesRegex(Failure, r"set architecture: ARM64 in config/local\.yaml"):
             settings.check_machine(settings.Settings("p", "us-east-1", "X86_64"), "Linux", "aarch64")
         settings.check_machine(settings.Settings("p", "us-east-1", "ARM64"), "Linux", "aarch64")
 

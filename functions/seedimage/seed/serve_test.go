@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"regexp"
@@ -18,9 +19,9 @@ func environment(variables map[string]string) func(string) string {
 	return func(name string) string { return variables[name] }
 }
 
-// startServe runs the program as the role web on a free port of loopback, with more arguments. It returns the address, and a function that stops the
-// program and returns its exit code.
-func startServe(t *testing.T, args ...string) (address string, stop func() int) {
+// startServe runs the program in the role web on a free port of loopback, with a command and more variables. It returns the
+// address, and a function that stops the program and returns its exit code.
+func startServe(t *testing.T, command []string, more map[string]string) (address string, stop func() int) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -29,13 +30,15 @@ func startServe(t *testing.T, args ...string) (address string, stop func() int) 
 	address = listener.Addr().String()
 	listener.Close()
 	_, port, _ := net.SplitHostPort(address)
+	// BIND_ADDR is the application's, not ours.
+	variables := map[string]string{"PORT": port, "APP_ROLE": "web", "SEED_BIND_ADDR": "127.0.0.1", "BIND_ADDR": "0.0.0.0:5000"}
+	maps.Copy(variables, more)
 
 	ctx, cancel := context.WithCancel(t.Context())
 	stderr, log := io.Pipe()
 	code := make(chan int, 1)
 	go func() {
-		// PORT is the application's: the placeholder must not obey it.
-		code <- run(ctx, append([]string{"-port=" + port}, args...), environment(map[string]string{"PORT": "1", "APP_ROLE": "web", "BIND_ADDR": "127.0.0.1"}), log)
+		code <- run(ctx, command, environment(variables), log)
 		log.Close()
 	}()
 	line, err := bufio.NewReader(stderr).ReadString('\n')
@@ -50,7 +53,7 @@ func startServe(t *testing.T, args ...string) (address string, stop func() int) 
 }
 
 func TestServeAnswersEveryPathAndMethod(t *testing.T) {
-	address, stop := startServe(t, "serve")
+	address, stop := startServe(t, []string{"serve"}, map[string]string{"APP_ROLE": ""})
 	for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} {
 		for _, path := range []string{"/", "/health", "/a/../b//c", "/%2e%2e/", "/favicon.ico?x=1"} {
 			request, err := http.NewRequest(method, "http://"+address+path, strings.NewReader("body"))
@@ -85,19 +88,20 @@ func TestServeAnswersEveryPathAndMethod(t *testing.T) {
 
 func TestServe(t *testing.T) {
 	tests := map[string]struct {
-		args   []string
-		status int
-		body   bool
+		command []string
+		status  int
+		body    bool
 	}{
-		"answers a redirection as the health check wants it":        {[]string{"-status=302", "--", "serve"}, 302, true},
-		"answers a status without a body":                           {[]string{"-status=204", "--", "serve"}, 204, false},
-		"answers in place of an application with a command":         {[]string{"-status=200", "--", "gunicorn", "--bind", "0.0.0.0:8000", "app:app"}, 200, true},
-		"answers in place of a command that begins with a dash":     {[]string{"--", "--workers", "2"}, 200, true},
-		"answers in place of an application whose command is fetch": {[]string{"--", "fetch"}, 200, true},
+		"answers a redirection as the health check wants it":        {[]string{"serve"}, 302, true},
+		"answers a status without a body":                           {[]string{"serve"}, 204, false},
+		"answers in place of an application with a command":         {[]string{"gunicorn", "--bind", "0.0.0.0:8000", "app:app"}, 200, true},
+		"answers in place of a command that begins with a dash":     {[]string{"--workers", "2"}, 200, true},
+		"answers in place of an application whose command is fetch": {[]string{"fetch"}, 200, true},
+		"answers in place of an application without a command":      {nil, 200, true},
 	}
 	for behaviour, test := range tests {
 		t.Run(behaviour, func(t *testing.T) {
-			address, stop := startServe(t, test.args...)
+			address, stop := startServe(t, test.command, map[string]string{"PLACEHOLDER_STATUS": strconv.Itoa(test.status)})
 			request, err := http.NewRequest(http.MethodGet, "http://"+address+"/accounts/login", nil)
 			if err != nil {
 				t.Fatal(err)
@@ -124,11 +128,11 @@ func TestPlaceholder(t *testing.T) {
 		stderr, log := io.Pipe()
 		code := make(chan int, 1)
 		go func() {
-			code <- run(ctx, []string{"--", "celery", "worker"}, environment(map[string]string{"APP_ROLE": "worker"}), log)
+			code <- run(ctx, []string{"celery", "worker"}, environment(map[string]string{"APP_ROLE": "worker"}), log)
 			log.Close()
 		}()
 		line, err := bufio.NewReader(stderr).ReadString('\n')
-		if err != nil || !strings.Contains(line, "No application is released yet") {
+		if err != nil || !strings.Contains(line, "No application has been released yet") {
 			t.Errorf("%q, %v", line, err)
 		}
 		select {
@@ -143,8 +147,8 @@ func TestPlaceholder(t *testing.T) {
 	})
 	t.Run("ends in the place of a task", func(t *testing.T) {
 		var stderr bytes.Buffer
-		code := run(t.Context(), []string{"--", "flask", "report"}, environment(map[string]string{"APP_ROLE": "task"}), &stderr)
-		if code != 0 || !strings.Contains(stderr.String(), "No application is released yet") {
+		code := run(t.Context(), []string{"flask", "report"}, environment(map[string]string{"APP_ROLE": "task"}), &stderr)
+		if code != 0 || !strings.Contains(stderr.String(), "No application has been released yet") {
 			t.Errorf("exit code %d, %q", code, stderr.String())
 		}
 	})
@@ -180,14 +184,14 @@ func TestWrongUseIsToldInOneLine(t *testing.T) {
 		code int
 		want string
 	}{
-		"no command":          {nil, nil, 2, "usage: seed [-port"},
-		"unknown flag":        {[]string{"-prot=80", "serve"}, nil, 2, "flag provided but not defined: -prot"},
-		"port not number":     {[]string{"-port=http", "serve"}, nil, 2, `invalid value "http" for flag -port`},
-		"port out of range":   {[]string{"-port=65536", "serve"}, nil, 1, "serve: -port is 65536: want a TCP port, 1 to 65535\n"},
-		"status out of range": {[]string{"-status=199", "serve"}, nil, 1, "serve: -status is 199: want an HTTP status, 200 to 499\n"},
-		"unknown role":        {[]string{"serve"}, map[string]string{"APP_ROLE": "wbe"}, 1, "seed: APP_ROLE is \"wbe\": want web, worker or task\n"},
-		"bind a name":         {[]string{"serve"}, map[string]string{"BIND_ADDR": "localhost"}, 1, "serve: BIND_ADDR is \"localhost\": want an IP address"},
-		"port taken": {[]string{"-port=" + strconv.Itoa(taken.Addr().(*net.TCPAddr).Port), "serve"}, map[string]string{"BIND_ADDR": "127.0.0.1"},
+		"no command":          {nil, nil, 2, "command [] in the role \"\" is unknown\nusage: seed COMMAND"},
+		"unknown command":     {[]string{"fetchh"}, nil, 2, "command [\"fetchh\"] in the role \"\" is unknown\nusage: seed COMMAND"},
+		"unknown role":        {[]string{"serve"}, map[string]string{"APP_ROLE": "wbe"}, 2, "command [\"serve\"] in the role \"wbe\" is unknown\nusage: seed COMMAND"},
+		"port not number":     {[]string{"serve"}, map[string]string{"PORT": "http"}, 1, "serve: PORT is \"http\": want a TCP port, 1 to 65535\n"},
+		"port out of range":   {[]string{"serve"}, map[string]string{"PORT": "65536"}, 1, "serve: PORT is \"65536\": want a TCP port, 1 to 65535\n"},
+		"status out of range": {[]string{"serve"}, map[string]string{"PLACEHOLDER_STATUS": "199"}, 1, "serve: PLACEHOLDER_STATUS is \"199\": want an HTTP status, 200 to 499\n"},
+		"bind a name":         {[]string{"serve"}, map[string]string{"SEED_BIND_ADDR": "localhost"}, 1, "serve: SEED_BIND_ADDR is \"localhost\": want an IP address"},
+		"port taken": {[]string{"serve"}, map[string]string{"SEED_BIND_ADDR": "127.0.0.1", "PORT": strconv.Itoa(taken.Addr().(*net.TCPAddr).Port)},
 			1, "serve: listen tcp " + taken.Addr().String() + ": bind: address already in use\n"},
 		"no bucket": {[]string{"fetch"}, map[string]string{"SCHEMA_KEY": "k", "SCHEMA_DIR": "d"}, 1,
 			"fetch: SCHEMA_BUCKET is not set; fetch needs SCHEMA_BUCKET, SCHEMA_KEY and SCHEMA_DIR\n"},
