@@ -23,7 +23,7 @@ const cdkNag = "github.com/cdklabs/cdk-nag-go"
 
 // layers are the rooms of the tool and of the functions below internal/. None of them may depend on a room of a later line.
 var layers = [][]string{
-	{"clock", "folders", "imagetag", "plaintext", "registry", "rollout", "stop", "terminal"},
+	{"clock", "folders", "imagetag", "plaintext", "platform", "registry", "rollout", "stop", "terminal"},
 	{"assembly"},
 	{"change", "synthesis"},
 	{"account", "guard"},
@@ -31,7 +31,7 @@ var layers = [][]string{
 }
 
 // forFunctions are the rooms that functions use. The others are the tool's.
-var forFunctions = []string{"clock", "imagetag", "plaintext", "registry", "rollout"}
+var forFunctions = []string{"clock", "imagetag", "plaintext", "platform", "registry", "rollout"}
 
 // forbidden maps each part of this module to the packages and modules that nothing below it may depend on, directly
 // or through others. What is below node_modules is not ours.

@@ -191,9 +191,6 @@ type Platform struct {
 	Digest v1.Hash
 }
 
-// Architectures maps ECS's names of processor architectures to those of image platforms.
-var Architectures = map[string]string{"X86_64": "amd64", "ARM64": "arm64"}
-
 // RunsOn tells whether the image has a platform for linux on an architecture, in an image platform's words.
 func (i *Image) RunsOn(arch string) bool {
 	return slices.ContainsFunc(i.Platforms, func(p Platform) bool { return p.OS == "linux" && p.Architecture == arch })

@@ -17,6 +17,7 @@ import (
 
 	"flask-on-fargate/internal/folders"
 	"flask-on-fargate/internal/imagetag"
+	"flask-on-fargate/internal/platform"
 	"flask-on-fargate/internal/registry"
 	"flask-on-fargate/internal/rollout"
 	"flask-on-fargate/internal/stop"
@@ -143,7 +144,7 @@ func (e *Environment) Candidate(ctx context.Context, from *Environment, referenc
 // checkArchitecture stops an image that the service's tasks cannot run: ECS would try three times, and roll back. The task definition in
 // use decides, since its next revision keeps everything but the image. The configuration file may be ahead of it.
 func (e *Environment) checkArchitecture(s *Service, image *registry.Image, reference string) error {
-	want := registry.Architectures[string(s.architecture())]
+	want := platform.Architecture(s.architecture()).GOARCH()
 	if image.RunsOn(want) {
 		return nil
 	}
