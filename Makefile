@@ -182,7 +182,7 @@ bin/local-image: go.mod go.sum $(call go-sources,local/image local/sample intern
 golden: app templatediff ## Rewrite the golden templates, and what is generated from them and from the configuration, to be reviewed like code
 	go generate ./config
 	CDK_VALIDATION=false go test ./stacks -run Golden -count=1 -update
-	go test ./cmd/infra -run TestReviewOf -count=1 -update
+	go test ./internal/review ./cmd/infra -run Review -count=1 -update
 
 # For a new version of the reference, or a new service in condense.js. The tests read the committed file only.
 .PHONY: authorization-data
@@ -203,10 +203,10 @@ node_modules/.package-lock.json: package.json package-lock.json
 	@touch $@
 
 .PHONY: templatediff
-templatediff: node_modules/.package-lock.json cmd/infra/templatediff/node_modules/.package-lock.json # what guard and review need
+templatediff: node_modules/.package-lock.json internal/change/templatediff/node_modules/.package-lock.json # what guard and review need
 
-cmd/infra/templatediff/node_modules/.package-lock.json: cmd/infra/templatediff/package.json cmd/infra/templatediff/package-lock.json
-	@npm ci --prefix cmd/infra/templatediff --no-fund --no-audit --no-update-notifier --loglevel=error >&2
+internal/change/templatediff/node_modules/.package-lock.json: internal/change/templatediff/package.json internal/change/templatediff/package-lock.json
+	@npm ci --prefix internal/change/templatediff --no-fund --no-audit --no-update-notifier --loglevel=error >&2
 	@touch $@
 
 bin/app: app.go go.mod go.sum package.json $(call go-sources,config stacks constructs internal)
@@ -244,4 +244,4 @@ bench: app ## Measure how long a warm synth takes, against BASE [HEAD~1], a git 
 .PHONY: clean
 clean: ## Remove everything that was built or installed
 	@[ ! -e .local/run/target.json ] || { echo 'the local target runs, or its state is there: `make local-down` first' >&2; exit 1; }
-	rm -rf bin dist cdk.out cdk.tool node_modules cmd/infra/templatediff/node_modules internal/templatecheck/iamdata/node_modules local/node_modules .local .cdk-validated
+	rm -rf bin dist cdk.out cdk.tool node_modules internal/change/templatediff/node_modules internal/templatecheck/iamdata/node_modules local/node_modules .local .cdk-validated

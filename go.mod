@@ -5,7 +5,7 @@ go 1.26.0
 toolchain go1.26.8
 
 ignore (
-	./cmd/infra/templatediff/node_modules
+	./internal/change/templatediff/node_modules
 	./local/node_modules
 	./node_modules
 )

@@ -104,7 +104,7 @@ func loadSources(t *testing.T, folders ...string) map[string]*packages.Package {
 // TestEveryCallOfAHandlerIsAllowed reads the handlers' sources: what each asks AWS for, its own role allows, and nothing but that.
 // TestRolesAllowExactly says on what.
 func TestEveryCallOfAHandlerIsAllowed(t *testing.T) {
-	sources := loadSources(t, "./functions/seedimage", "./internal/registry", "./functions/seedimage/seed", "./functions/schemainit", "./functions/release")
+	sources := loadSources(t, "./functions/seedimage", "./internal/registry", "./functions/seedimage/seed", "./functions/schemainit", "./functions/release", "./internal/rollout")
 	logs := []string{"logs:CreateLogStream", "logs:PutLogEvents"} // by Lambda itself
 	registry := []string{                                         // by the registry's protocol
 		"ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:CompleteLayerUpload", "ecr:GetDownloadUrlForLayer", "ecr:InitiateLayerUpload", "ecr:PutImage", "ecr:UploadLayerPart",
@@ -119,7 +119,7 @@ func TestEveryCallOfAHandlerIsAllowed(t *testing.T) {
 		"Service/SchemaInit/Task/TaskRole":   {folders: []string{"functions/seedimage/seed"}},
 		"Service/SchemaInit/OnEvent/Role":    {root: "starter.onEvent", folders: []string{"functions/schemainit"}, other: append(logs, "iam:PassRole")},
 		"Service/SchemaInit/IsComplete/Role": {root: "waiter.isComplete", folders: []string{"functions/schemainit"}, other: logs},
-		"Pipeline/Release/Handler/Role":      {folders: []string{"functions/release"}, other: logs, theirs: []string{"s3:GetObject"}}, // the job's
+		"Pipeline/Release/Handler/Role":      {folders: []string{"functions/release", "internal/rollout"}, other: logs, theirs: []string{"s3:GetObject"}}, // the job's
 	} {
 		t.Run(role, func(t *testing.T) {
 			var called []string

@@ -31,7 +31,7 @@ func copyProject(ctx context.Context, root, dir string) error {
 			return err
 		}
 	}
-	for _, installed := range []string{"node_modules", filepath.Join("cmd", "infra", "templatediff", "node_modules"), filepath.Join(".local", "mariadb")} {
+	for _, installed := range []string{"node_modules", filepath.Join("internal", "change", "templatediff", "node_modules"), filepath.Join(".local", "mariadb")} {
 		if err := link(filepath.Join(root, installed), filepath.Join(dir, installed)); err != nil {
 			return err
 		}

@@ -18,6 +18,11 @@ import (
 	"testing"
 	"time"
 
+	"flask-on-fargate/internal/account"
+	"flask-on-fargate/internal/change"
+	"flask-on-fargate/internal/clock"
+	"flask-on-fargate/internal/folders"
+
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
 	cftypes "github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
@@ -41,12 +46,12 @@ const commitTag = "sha-6dcb09b5b57875f334f61aebed695e2e4193db5e"
 // fakeAWS is one account with the environments dev and prod of the project flask. Its repositories are real ones, and they
 // share no layers.
 type fakeAWS struct {
-	registry    *httptest.Server
-	account     string
-	outputs     map[string]map[string]string // by stack
-	ecs         map[string]*fakeECS          // by environment
-	profiles    []string                     // of the connections
-	stackReader                              // what the guard reads
+	registry           *httptest.Server
+	account            string
+	outputs            map[string]map[string]string // by stack
+	ecs                map[string]*fakeECS          // by environment
+	profiles           []string                     // of the connections
+	change.StackReader                              // what the guard reads
 
 	// fault may answer a request in the registry's place; then it returns true.
 	fault func(http.ResponseWriter, *http.Request) bool
@@ -80,7 +85,7 @@ func newFakeAWS(t *testing.T) *fakeAWS {
 	t.Cleanup(f.registry.Close)
 
 	dir := t.TempDir()
-	if err := os.Mkdir(filepath.Join(dir, configDir), 0o755); err != nil {
+	if err := os.Mkdir(filepath.Join(dir, folders.Config), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	t.Chdir(dir)
@@ -101,7 +106,7 @@ func repositoryURI(env string) string {
 func (f *fakeAWS) configure(t *testing.T, env, more string) {
 	t.Helper()
 	text := "project: flask\nregion: eu-central-1\ndatabase: {name: flask, user: flask}\n" + more
-	if err := os.WriteFile(filepath.Join(configDir, env+".yaml"), []byte(text), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(folders.Config, env+".yaml"), []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -109,19 +114,15 @@ func (f *fakeAWS) configure(t *testing.T, env, more string) {
 // infra runs the tool with somebody in front who types answer, or with nobody if answer is "".
 func (f *fakeAWS) infra(answer string, args ...string) (code int, stdout, stderr string) {
 	w := world{
-		connect: func(_ context.Context, region, profile string) (cloud, error) {
+		connect: func(_ context.Context, region, profile string) (account.Account, error) {
 			if region != "eu-central-1" {
-				return cloud{}, fmt.Errorf("region %s", region)
+				return account.Account{}, fmt.Errorf("region %s", region)
 			}
 			f.profiles = append(f.profiles, profile)
-			return cloud{identity: f, stacks: f, images: f, services: ecsOf{f}}, nil
+			return account.Account{Identity: f, Stacks: f, Images: f, Services: ecsOf{f}}, nil
 		},
-		asks: answer != "",
-		wait: func(ctx context.Context, d time.Duration) error {
-			f.clock = f.clock.Add(d)
-			return ctx.Err()
-		},
-		now:     func() time.Time { return f.clock },
+		asks:    answer != "",
+		Clock:   clock.Manual(&f.clock),
 		backoff: remote.Backoff{Duration: time.Millisecond, Factor: 1, Steps: 4},
 	}
 	var out, problems bytes.Buffer

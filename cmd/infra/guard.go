@@ -14,6 +14,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"flask-on-fargate/config"
+	"flask-on-fargate/internal/account"
+	"flask-on-fargate/internal/assembly"
+	"flask-on-fargate/internal/change"
+	"flask-on-fargate/internal/folders"
+	"flask-on-fargate/internal/guard"
+	"flask-on-fargate/internal/plaintext"
+	"flask-on-fargate/internal/synthesis"
+	"flask-on-fargate/internal/terminal"
 )
 
 const guardHelp = `Say whether a deployment would lose data, before it does.
@@ -55,16 +63,11 @@ func newGuard(w world) *cobra.Command {
 		DisableFlagsInUseLine: true,
 		Short:                 "Stop a deployment that would lose data",
 		Long:                  guardHelp,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return fmt.Errorf("%q given, but the command takes flags only: name an environment by --env", args)
-			}
-			return nil
-		},
+		Args:                  flagsOnly("name an environment by --env"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stopWatching := interruptible(cmd.Context())
 			defer stopWatching()
-			v, err := guard(ctx, w, o, cmd.ErrOrStderr())
+			v, err := o.guard(ctx, w, cmd.ErrOrStderr())
 			if err != nil {
 				if o.json {
 					writeJSON(cmd.OutOrStdout(), map[string]string{"environment": o.env, "verdict": "unknown", "problem": err.Error()})
@@ -74,16 +77,16 @@ func newGuard(w world) *cobra.Command {
 			if o.json {
 				writeJSON(cmd.OutOrStdout(), v)
 			} else {
-				v.print(cmd.OutOrStdout())
+				printVerdict(cmd.OutOrStdout(), v)
 			}
-			if v.Verdict == verdictStopped {
+			if v.Verdict == guard.Stopped {
 				return exitCode(1)
 			}
 			return nil
 		},
 	}
 	cmd.Flags().StringVar(&o.env, "env", "", "environment, whose file config/`ENV`.yaml may allow changes")
-	cmd.Flags().StringVar(&o.app, "app", defaultAssembly, "assembly that would be deployed, `DIR`")
+	cmd.Flags().StringVar(&o.app, "app", assembly.Default, "assembly that would be deployed, `DIR`")
 	cmd.Flags().StringVar(&o.base, "base", "", "assembly `DIR` or git revision to compare with, not the deployed stacks")
 	cmd.Flags().BoolVar(&o.synth, "synth", false, "synthesize the environment into --app first")
 	cmd.Flags().StringVar(&o.stack, "stack", "", "`NAME` of the stack of --change-set")
@@ -126,70 +129,100 @@ func holds(base, app string) bool {
 }
 
 // guard finds the changes out, in one of three ways, and judges them.
-func guard(ctx context.Context, w world, o guardOptions, progress io.Writer) (*verdict, error) {
+func (o guardOptions) guard(ctx context.Context, w world, progress io.Writer) (guard.Verdict, error) {
+	var v guard.Verdict
 	if err := o.check(); err != nil {
-		return nil, err
+		return v, err
 	}
-	env, err := config.Load(configDir, o.env)
+	env, err := config.Load(folders.Config, o.env)
 	if err != nil {
-		return nil, err
+		return v, err
 	}
 	if o.stack != "" && !strings.HasPrefix(o.stack, env.FullName()+"-") {
-		return nil, fmt.Errorf("--stack is %q, but the stacks of --env %s begin with %q: name one of them, since the environment's file says what is allowed", o.stack, o.env, env.FullName()+"-")
+		return v, fmt.Errorf("--stack is %q, but the stacks of --env %s begin with %q: name one of them, since the environment's file says what is allowed", o.stack, o.env, env.FullName()+"-")
 	}
-	var base baseline
-	if o.base != "" {
-		if base, err = findBaseline(ctx, o.base); err != nil {
-			return nil, err
-		}
-		if err := base.has(ctx, o.env); err != nil {
-			return nil, err
-		}
+	var changes []change.Resource
+	var notes []string
+	var compared string
+	switch {
+	case o.stack != "":
+		compared = change.ChangeSet{Stack: o.stack, Name: o.changeSet}.String()
+		changes, err = o.ofChangeSet(ctx, w, env, progress)
+	case o.base != "":
+		compared = o.app + " with " + o.base
+		changes, notes, err = o.sinceBase(ctx, w, progress)
+	default:
+		compared = o.app + " with the deployed stacks"
+		changes, notes, err = o.sinceDeployed(ctx, w, env, progress)
 	}
-	var stacks []stack // of the assembly; what is quick comes before what is slow
-	if o.stack == "" {
-		if o.synth {
-			if err := synthesizeHere(ctx, o.env, o.app, true, progress); err != nil {
-				return nil, err
-			}
-		}
-		if stacks, err = stacksOf(o.app, o.env); err != nil {
-			return nil, err
-		}
-	}
-	v := &verdict{Environment: o.env}
-	changes, err := v.find(ctx, w, env, o, base, stacks, progress)
 	if err != nil {
-		return nil, err
+		return v, err
 	}
-	v.decide(changes, env.Guard.Allow)
+	v = guard.Decide(changes, env.Guard.Allow)
+	v.Environment, v.Compared, v.Notes = o.env, compared, notes
 	return v, nil
 }
 
-// find finds the changes out, in the way that the options choose.
-func (v *verdict) find(ctx context.Context, w world, env config.Environment, o guardOptions, base baseline, stacks []stack, progress io.Writer) ([]resourceChange, error) {
-	if o.base != "" {
-		dir, remove, err := base.assemblies(ctx, []string{o.env}, progress)
-		if err != nil {
-			return nil, err
-		}
-		defer remove()
-		v.Compared = o.app + " with " + o.base
-		return v.fromAssemblies(ctx, w, stacks, dir)
-	}
-	api, err := openStacks(ctx, w, env, o)
+func (o guardOptions) ofChangeSet(ctx context.Context, w world, env config.Environment, progress io.Writer) ([]change.Resource, error) {
+	api, err := o.openStacks(ctx, w, env)
 	if err != nil {
 		return nil, err
 	}
-	if o.stack != "" {
-		v.Compared = fmt.Sprintf("change set %s of stack %s", o.changeSet, o.stack)
-		return changesOfChangeSet(ctx, w, api, o.stack, o.changeSet, progress)
+	changes, note, err := change.OfChangeSet(ctx, w.Clock, api, change.ChangeSet{Stack: o.stack, Name: o.changeSet})
+	if note != "" {
+		fmt.Fprintf(progress, "infra guard: %s\n", note)
 	}
-	v.Compared = o.app + " with the deployed stacks"
-	return v.fromDeployed(ctx, w, stacks, api)
+	return changes, err
 }
 
-func openStacks(ctx context.Context, w world, env config.Environment, o guardOptions) (stackReader, error) {
+func (o guardOptions) sinceBase(ctx context.Context, w world, progress io.Writer) (changes []change.Resource, notes []string, err error) {
+	base, err := synthesis.FindBase(ctx, o.base) // the quick steps come before the slow ones
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := base.Has(ctx, o.env); err != nil {
+		return nil, nil, err
+	}
+	later, err := o.readApp(ctx, progress)
+	if err != nil {
+		return nil, nil, err
+	}
+	dir, remove, err := base.Assemblies(ctx, []string{o.env}, progress)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer remove()
+	earlier, err := assembly.ReadEnvironment(dir, o.env)
+	if err != nil {
+		return nil, nil, err
+	}
+	return guard.BetweenAssemblies(ctx, w.compare, earlier, later)
+}
+
+func (o guardOptions) sinceDeployed(ctx context.Context, w world, env config.Environment, progress io.Writer) (changes []change.Resource, notes []string, err error) {
+	stacks, err := o.readApp(ctx, progress)
+	if err != nil {
+		return nil, nil, err
+	}
+	api, err := o.openStacks(ctx, w, env)
+	if err != nil {
+		return nil, nil, err
+	}
+	return guard.SinceDeployed(ctx, w.compare, api, stacks)
+}
+
+// readApp returns the stacks of the environment in --app, which --synth writes first.
+func (o guardOptions) readApp(ctx context.Context, progress io.Writer) ([]assembly.Stack, error) {
+	if o.synth {
+		if err := synthesis.Here(ctx, o.env, o.app, true, progress); err != nil {
+			return nil, err
+		}
+	}
+	return assembly.ReadEnvironment(o.app, o.env)
+}
+
+// openStacks returns CloudFormation with the credentials that the options choose.
+func (o guardOptions) openStacks(ctx context.Context, w world, env config.Environment) (change.StackReader, error) {
 	if o.roleARN != "" {
 		api, err := w.assume(ctx, env.Region, o.roleARN)
 		if err != nil {
@@ -197,226 +230,63 @@ func openStacks(ctx context.Context, w world, env config.Environment, o guardOpt
 		}
 		return api, nil
 	}
-	c, err := connectEnvironment(ctx, w, env, o.profile)
+	a, err := account.Of(ctx, w.connect, env, o.profile)
 	if err != nil {
 		return nil, errors.New(err.Error()) // whatever it was, the guard could not tell
 	}
-	return c.stacks, nil
+	return a.Stacks, nil
 }
 
-// fromDeployed compares the assembly with the stacks as they are deployed.
-func (v *verdict) fromDeployed(ctx context.Context, w world, stacks []stack, api stackReader) ([]resourceChange, error) {
-	var pairs []pair
-	var protection []resourceChange
-	for _, s := range stacks {
-		p := pair{Stack: s.Name}
-		var err error
-		if p.New, err = readTemplate(s); err != nil {
-			return nil, err
-		}
-		var was bool
-		if p.Old, was, err = deployedTemplate(ctx, api, s.Name); err != nil {
-			return nil, err
-		}
-		if p.Old == nil {
-			v.Notes = append(v.Notes, fmt.Sprintf("Stack %s does not exist yet.", s.Name))
-		}
-		pairs = append(pairs, p)
-		protection = append(protection, terminationProtection(s.Name, was, s.TerminationProtection)...)
-	}
-	changes, err := changesOfPairs(ctx, w, pairs)
-	return append(changes, protection...), err
-}
-
-// fromAssemblies compares the assembly with an earlier one.
-func (v *verdict) fromAssemblies(ctx context.Context, w world, stacks []stack, base string) ([]resourceChange, error) {
-	earlier, err := stacksOf(base, v.Environment)
-	if err != nil {
-		return nil, err
-	}
-	pairs, protection, err := pairUp(earlier, stacks)
-	if err != nil {
-		return nil, err
-	}
-	for _, p := range pairs {
-		switch {
-		case p.Old == nil:
-			v.Notes = append(v.Notes, fmt.Sprintf("Stack %s is new.", p.Stack))
-		case p.New == nil:
-			v.Notes = append(v.Notes, fmt.Sprintf("Stack %s is in the base only: a deployment leaves it as it is.", p.Stack))
-		}
-	}
-	changes, err := changesOfPairs(ctx, w, slices.DeleteFunc(pairs, func(p pair) bool { return p.New == nil }))
-	return append(changes, protection...), err
-}
-
-// stacksOf returns the stacks of an environment in an assembly, or in a folder of assemblies.
-func stacksOf(dir, env string) ([]stack, error) {
-	all, err := readAssemblies(dir)
-	if err != nil {
-		return nil, err
-	}
-	var stacks []stack
-	for _, s := range all {
-		if s.environment() == env {
-			stacks = append(stacks, s)
-		}
-	}
-	if len(stacks) == 0 {
-		return nil, fmt.Errorf("%q has the environments %s, and not %s: run `make synth ENV=%[3]s`", dir, strings.Join(environments(all), ", "), env)
-	}
-	return stacks, nil
-}
-
-func readTemplate(s stack) (document, error) {
-	var d document
-	err := readJSON(s.TemplateFile, &d)
-	return d, err
-}
-
-// pairUp matches the stacks of two assemblies by name.
-func pairUp(earlier, later []stack) ([]pair, []resourceChange, error) {
-	var pairs []pair
-	var protection []resourceChange
-	for _, s := range later {
-		template, err := readTemplate(s)
-		if err != nil {
-			return nil, nil, err
-		}
-		p := pair{Stack: s.Name, New: template}
-		if i := slices.IndexFunc(earlier, func(e stack) bool { return e.Name == s.Name }); i >= 0 {
-			if p.Old, err = readTemplate(earlier[i]); err != nil {
-				return nil, nil, err
-			}
-			protection = append(protection, terminationProtection(s.Name, earlier[i].TerminationProtection, s.TerminationProtection)...)
-		}
-		pairs = append(pairs, p)
-	}
-	for _, e := range earlier {
-		if slices.ContainsFunc(later, func(s stack) bool { return s.Name == e.Name }) {
-			continue
-		}
-		template, err := readTemplate(e)
-		if err != nil {
-			return nil, nil, err
-		}
-		pairs = append(pairs, pair{Stack: e.Name, Old: template})
-	}
-	return pairs, protection, nil
-}
-
-func changesOfPairs(ctx context.Context, w world, pairs []pair) ([]resourceChange, error) {
-	diffs, err := w.compare(ctx, pairs)
-	if err != nil {
-		return nil, err
-	}
-	var all []resourceChange
-	for i, p := range pairs {
-		changes, err := changesOfPair(p, diffs[i])
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, changes...)
-	}
-	return all, nil
-}
-
-const (
-	verdictFine    = "fine"
-	verdictStopped = "stopped"
-)
-
-// verdict is what the guard says of a deployment.
-type verdict struct {
-	Environment string             `json:"environment"`
-	Verdict     string             `json:"verdict"`
-	Compared    string             `json:"compared"`
-	Changed     int                `json:"changedResources"` // of those that stay or go
-	Stopped     []finding          `json:"stopped"`
-	Allowed     []finding          `json:"allowed"`
-	Unused      []config.Allowance `json:"unusedAllowances"`
-	Notes       []string           `json:"notes,omitempty"`
-}
-
-// decide judges the changes and applies the allowances.
-func (v *verdict) decide(changes []resourceChange, allowances []config.Allowance) {
-	v.Changed = len(changes)
-	v.Stopped, v.Allowed, v.Unused = []finding{}, []finding{}, []config.Allowance{}
-	used := make([]bool, len(allowances))
-	for _, f := range judge(changes) {
-		i := slices.IndexFunc(allowances, func(a config.Allowance) bool {
-			return a.LogicalID == f.LogicalID && a.Property == f.Property && a.Hash == f.Hash
-		})
-		if i < 0 {
-			v.Stopped = append(v.Stopped, f)
-			continue
-		}
-		used[i] = true
-		f.Reason = allowances[i].Reason
-		v.Allowed = append(v.Allowed, f)
-	}
-	for i, a := range allowances {
-		if !used[i] {
-			v.Unused = append(v.Unused, a)
-		}
-	}
-	v.Verdict = verdictFine
-	if len(v.Stopped) > 0 {
-		v.Verdict = verdictStopped
-	}
-}
-
-// print writes the verdict for a person.
-func (v *verdict) print(w io.Writer) {
-	if v.Verdict == verdictStopped {
-		fmt.Fprintf(w, "%s environment %s: %s (%s)\n", yellow("STOPPED"), v.Environment, count(len(v.Stopped), "change")+" would lose data or access", v.Compared)
+// printVerdict writes the verdict for a person.
+func printVerdict(w io.Writer, v guard.Verdict) {
+	file := folders.Config + "/" + v.Environment + ".yaml"
+	if v.Verdict == guard.Stopped {
+		fmt.Fprintf(w, "%s environment %s: %s (%s)\n", terminal.Yellow("STOPPED"), v.Environment, plaintext.Count(len(v.Stopped), "change")+" would lose data or access", v.Compared)
 	} else {
-		fmt.Fprintf(w, "%s environment %s: nothing speaks against the deployment (%s, %s changed)\n", bold("FINE"), v.Environment, v.Compared, count(v.Changed, "resource"))
+		fmt.Fprintf(w, "%s environment %s: nothing speaks against the deployment (%s, %s changed)\n", terminal.Bold("FINE"), v.Environment, v.Compared, plaintext.Count(v.Changed, "resource"))
 	}
 	for i, f := range v.Stopped {
 		fmt.Fprintf(w, "\n%d. ", i+1)
-		f.print(w)
+		printFinding(w, f)
 	}
 	for _, f := range v.Allowed {
 		fmt.Fprint(w, "\nAllowed: ")
-		f.print(w)
-		fmt.Fprintf(w, "   %s\n", wrap("Allowed in "+v.file()+": "+f.Reason, summaryWidth-3, "   "))
+		printFinding(w, f)
+		fmt.Fprintf(w, "   %s\n", terminal.Wrap("Allowed in "+file+": "+f.Reason, terminal.Width-3, "   "))
 	}
 	for _, a := range v.Unused {
-		fmt.Fprintf(w, "\n%s\n", wrap(fmt.Sprintf("The entry for %s.%s with the hash %s in %s fits no change here. Remove it if its change is deployed.",
-			a.LogicalID, a.Property, a.Hash, v.file()), summaryWidth, ""))
+		fmt.Fprintf(w, "\n%s\n", terminal.Wrap(fmt.Sprintf("The entry for %s.%s with the hash %s in %s fits no change here. Remove it if its change is deployed.",
+			a.LogicalID, a.Property, a.Hash, file), terminal.Width, ""))
 	}
 	for _, note := range v.Notes {
 		fmt.Fprintf(w, "\n%s\n", note)
 	}
-	if v.Verdict == verdictStopped {
+	if v.Verdict == guard.Stopped {
 		where, text := "add to", "guard:\n  allow:\n"+allowanceYAML(v.Stopped)
 		if len(v.Allowed)+len(v.Unused) > 0 { // a second key of the same name is refused
 			where, text = "add below guard.allow in", allowanceYAML(v.Stopped)
 		}
-		fmt.Fprintf(w, "\nUndo what is not meant. For what is meant, %s %s, with your reason:\n\n%s", where, v.file(), text)
+		fmt.Fprintf(w, "\nUndo what is not meant. For what is meant, %s %s, with your reason:\n\n%s", where, file, text)
 	}
 }
 
-func (v *verdict) file() string { return configDir + "/" + v.Environment + ".yaml" }
-
-func (f finding) print(w io.Writer) {
+func printFinding(w io.Writer, f guard.Finding) {
 	fmt.Fprintf(w, "%s %s of stack %s\n", f.Kind, f.LogicalID, f.Stack)
 	if f.Path != "" {
 		fmt.Fprintf(w, "   construct %s\n", f.Path)
 	}
-	if f.Property != wholeResource {
-		if equal(f.Old, f.New) {
-			fmt.Fprintf(w, "   %s: %s, which gives another value\n", f.Property, show(f.Old))
+	if f.Property != change.WholeResource {
+		if change.Equal(f.Old, f.New) {
+			fmt.Fprintf(w, "   %s: %s, which gives another value\n", f.Property, change.Show(f.Old))
 		} else {
-			fmt.Fprintf(w, "   %s: %s → %s\n", f.Property, show(f.Old), show(f.New))
+			fmt.Fprintf(w, "   %s: %s → %s\n", f.Property, change.Show(f.Old), change.Show(f.New))
 		}
 	}
-	fmt.Fprintf(w, "   %s\n", wrap(f.Problem, summaryWidth-3, "   "))
+	fmt.Fprintf(w, "   %s\n", terminal.Wrap(f.Problem, terminal.Width-3, "   "))
 }
 
-// allowanceYAML is the entries that let the findings pass, but for the reasons.
-func allowanceYAML(findings []finding) string {
+// allowanceYAML returns the entries that let the findings pass, without the reasons.
+func allowanceYAML(findings []guard.Finding) string {
 	var b strings.Builder
 	for _, f := range findings {
 		fmt.Fprintf(&b, "    - logicalId: %s\n      property: %s\n      hash: %q\n      reason:\n", f.LogicalID, f.Property, f.Hash)
@@ -430,16 +300,3 @@ func writeJSON(w io.Writer, value any) {
 	encoder.SetIndent("", "  ")
 	_ = encoder.Encode(value) // standard output that is gone cannot be told
 }
-
-// terminationProtection is the change of a property of a stack that is in no template.
-func terminationProtection(name string, before, after bool) []resourceChange {
-	if before == after {
-		return nil
-	}
-	return []resourceChange{{Stack: name, LogicalID: stackID(name), Type: stackType, Properties: []propertyChange{{
-		Name: "TerminationProtection", Old: before, New: after, Certain: true,
-	}}}}
-}
-
-// stackID is a name for the stack itself in an allowance, where logical ids are.
-func stackID(name string) string { return strings.ReplaceAll(name, "-", "") }

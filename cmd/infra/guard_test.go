@@ -1,100 +1,88 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"flask-on-fargate/internal/account"
+	"flask-on-fargate/internal/assembly"
+	"flask-on-fargate/internal/change"
+	"flask-on-fargate/internal/clock"
+	"flask-on-fargate/internal/folders"
+	"flask-on-fargate/internal/golden"
+	"flask-on-fargate/internal/guard"
+
+	"github.com/aws/smithy-go"
 	"github.com/google/go-cmp/cmp"
 )
 
-// The logical ids of the golden templates.
-const (
-	vpcID        = "Network1C6012B5"
-	subnetID     = "NetworkPrivateSubnet1SubnetC4D46731"
-	databaseID   = "DatabaseInstanceAA8A5FDE"
-	credentialID = "DatabaseCredentials24F58BE6"
-	attachmentID = "DatabaseCredentialsAttachment15FFA803"
-	parametersID = "DatabaseParametersB8AC9B07"
-	subnetsID    = "DatabaseInstanceSubnetGroupDE121BB6"
-	bucketID     = "Bucket83908E77"
-	repositoryID = "Repository22E53BBD"
-	secretID     = "FlaskSecretDB73E49F"
-)
-
-// root is the project's, seen from anywhere: some tests change the directory.
-var root = func() string {
-	dir, err := filepath.Abs("../..")
-	if err != nil {
-		panic(err)
-	}
-	return dir
-}()
-
-// golden returns the template of a shipped environment.
-func golden(t *testing.T, env, stack string) document {
+// guardWorld is where the guard runs in tests: in a folder with config/prod.yaml, and with CloudFormation as given.
+func guardWorld(t *testing.T, api *golden.Stacks, more string) world {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join(root, "stacks", "testdata", env, stack+".template.json"))
+	t.Chdir(t.TempDir())
+	golden.Put(t, "config/prod.yaml", shipped(t, "prod")+more)
+	now := time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC)
+	return world{
+		connect: func(context.Context, string, string) (account.Account, error) {
+			return account.Account{Identity: api, Stacks: api}, nil
+		},
+		assume: func(_ context.Context, region, role string) (change.StackReader, error) {
+			if region != "us-east-1" || role != lookupRole {
+				return nil, fmt.Errorf("region %s, role %s", region, role)
+			}
+			return api, nil
+		},
+		compare: compare,
+		Clock:   clock.Manual(&now),
+	}
+}
+
+// compare asks AWS's resource schemas.
+var compare = (&change.Program{Dir: filepath.Join(golden.Root, change.ProgramDir)}).Compare
+
+// shipped is the file of an environment of this project.
+func shipped(t *testing.T, env string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(golden.Root, folders.Config, env+".yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var d document
-	if err := json.Unmarshal(data, &d); err != nil {
-		t.Fatal(err)
-	}
-	return d
+	return string(text)
 }
 
-// edit is a change of a template's resources.
-type edit func(t *testing.T, resources map[string]any)
+const lookupRole = "arn:aws:iam::111111111111:role/cdk-hnb659fds-lookup-role-111111111111-us-east-1"
 
-// set gives a property or an attribute, by its path such as Database.Properties.MultiAZ, another value.
-func set(path string, value any) edit {
-	return func(t *testing.T, resources map[string]any) { at(t, resources, path, &value) }
+func runGuard(w world, args ...string) (code int, stdout, stderr string) {
+	var out, problems bytes.Buffer
+	code = runIn(w, append([]string{"guard"}, args...), strings.NewReader(""), &out, &problems)
+	return code, out.String(), problems.String()
 }
 
-func remove(path string) edit {
-	return func(t *testing.T, resources map[string]any) { at(t, resources, path, nil) }
+func askChangeSet(w world, stack string, more ...string) (code int, stdout, stderr string) {
+	return runGuard(w, append([]string{"--env", "prod", "--stack", "flask-app-prod-" + stack, "--change-set", "PipelineChange", "--role-arn", lookupRole}, more...)...)
 }
 
-func at(t *testing.T, in map[string]any, path string, value *any) {
+func decodeVerdict(t *testing.T, text string) guard.Verdict {
 	t.Helper()
-	parts := strings.Split(path, ".")
-	for _, part := range parts[:len(parts)-1] {
-		next, ok := in[part].(map[string]any)
-		if !ok {
-			t.Fatalf("%s: the golden template has no %s", path, part)
-		}
-		in = next
+	var v guard.Verdict
+	if err := json.Unmarshal([]byte(text), &v); err != nil {
+		t.Fatalf("%v in %q", err, text)
 	}
-	last := parts[len(parts)-1]
-	if _, there := in[last]; value == nil && !there {
-		t.Fatalf("%s: there is nothing to remove", path)
-	}
-	if value == nil {
-		delete(in, last)
-		return
-	}
-	in[last] = *value
+	return v
 }
-
-func edited(t *testing.T, env, stack string, edits ...edit) document {
-	t.Helper()
-	d := golden(t, env, stack)
-	for _, e := range edits {
-		e(t, d["Resources"].(map[string]any))
-	}
-	return d
-}
-
-func all(edits ...edit) []edit { return edits }
 
 // brief writes findings as "rule: logical id.property".
-func brief(findings []finding) []string {
+func brief(findings []guard.Finding) []string {
 	list := []string{}
 	for _, f := range findings {
 		list = append(list, fmt.Sprintf("%s: %s.%s", f.Rule, f.LogicalID, f.Property))
@@ -103,205 +91,352 @@ func brief(findings []finding) []string {
 	return list
 }
 
-var templateCases = []struct {
-	name       string
-	env, stack string
-	before     []edit // what the earlier template has otherwise than the golden one
-	after      []edit
-	want       []string
-}{
-	// Deletion.
-	{name: "a database is removed", env: "dev", stack: "data", after: all(remove(databaseID)),
-		want: []string{"deletion: " + databaseID + ".Resource"}},
-	{name: "a retained bucket is removed", env: "prod", stack: "data", after: all(remove(bucketID)),
-		want: []string{"deletion: " + bucketID + ".Resource"}},
-	{name: "a secret gets another logical id", env: "prod", stack: "data", after: all(remove(secretID),
-		set("FlaskSecret2", map[string]any{"Type": secretType})), want: []string{"deletion: " + secretID + ".Resource"}},
-	{name: "a subnet becomes another type", env: "dev", stack: "network", after: all(set(subnetID, map[string]any{"Type": "AWS::EC2::VPC"})),
-		want: []string{"deletion: " + subnetID + ".Resource"}},
-	{name: "a log group and a NAT gateway are removed", env: "dev", stack: "network",
-		after: all(remove("NetworkPublicSubnet1NATGatewayCA136767"), remove("CustomVpcRestrictDefaultSGCustomResourceProviderLogs41F6175A"))},
-	{name: "a bucket is added", env: "dev", stack: "data", after: all(set("More", map[string]any{"Type": "AWS::S3::Bucket"}))},
-	{name: "a construct moves", env: "dev", stack: "data", after: all(set(databaseID+".Metadata.aws:cdk:path", "dev/Data/Other/Resource"),
-		set(attachmentID+".Metadata.aws:cdk:path", "dev/Data/Other/Resource"))},
-
-	// Replacement, certain.
-	{name: "the database gets another name", env: "prod", stack: "data", after: all(set(databaseID+".Properties.DBName", "other")),
-		want: []string{"replacement: " + databaseID + ".DBName", "secret attachment: " + attachmentID + ".TargetId"}},
-	{name: "the bucket gets a name", env: "prod", stack: "data", after: all(set(bucketID+".Properties.BucketName", "photos")),
-		want: []string{"replacement: " + bucketID + ".BucketName"}},
-	{name: "the secret gets a name", env: "prod", stack: "data", after: all(set(secretID+".Properties.Name", "flask")),
-		want: []string{"replacement: " + secretID + ".Name"}},
-	{name: "the repository gets a name", env: "dev", stack: "data", after: all(set(repositoryID+".Properties.RepositoryName", "flask")),
-		want: []string{"replacement: " + repositoryID + ".RepositoryName"}},
-	{name: "a subnet moves to another zone", env: "prod", stack: "network", after: all(set(subnetID+".Properties.AvailabilityZone", "us-east-1c")),
-		want: []string{"replacement: " + subnetID + ".AvailabilityZone"}},
-	{name: "the VPC gets another range, its subnets keep theirs", env: "prod", stack: "network", after: all(set(vpcID+".Properties.CidrBlock", "10.9.0.0/16")),
-		want: []string{
-			"replacement: " + vpcID + ".CidrBlock",
-			"replacement: NetworkPrivateSubnet1SubnetC4D46731.VpcId", "replacement: NetworkPrivateSubnet2SubnetB345BF84.VpcId",
-			"replacement: NetworkPublicSubnet1Subnet5B78347B.VpcId", "replacement: NetworkPublicSubnet2SubnetC3758C96.VpcId",
-		}},
-	{name: "the subnet group gets a name, to which the database refers", env: "prod", stack: "data",
-		after: all(set(subnetsID+".Properties.DBSubnetGroupName", "private")),
-		want:  []string{"replacement: " + databaseID + ".DBSubnetGroupName", "secret attachment: " + attachmentID + ".TargetId"}},
-	{name: "the credentials are replaced, to which the password and the attachment refer", env: "prod", stack: "data",
-		after: all(set(credentialID+".Properties.Name", "credentials")),
-		want: []string{
-			"master password: " + databaseID + ".MasterUserPassword", "replacement: " + credentialID + ".Name",
-			"secret attachment: " + attachmentID + ".SecretId",
-		}},
-
-	// Replacement, possible.
-	{name: "the engine changes, which may replace", env: "prod", stack: "data", after: all(set(databaseID+".Properties.Engine", "mariadb")),
-		want: []string{"replacement: " + databaseID + ".Engine", "secret attachment: " + attachmentID + ".TargetId"}},
-	{name: "the database is restored from a snapshot, which may replace", env: "prod", stack: "data",
-		after: all(set(databaseID+".Properties.DBSnapshotIdentifier", "snapshot")),
-		want:  []string{"replacement: " + databaseID + ".DBSnapshotIdentifier", "secret attachment: " + attachmentID + ".TargetId"}},
-	{name: "Multi-AZ, class, storage, its type and the window change", env: "prod", stack: "data", after: all(
-		set(databaseID+".Properties.MultiAZ", false), set(databaseID+".Properties.DBInstanceClass", "db.m7g.large"),
-		set(databaseID+".Properties.AllocatedStorage", "200"), set(databaseID+".Properties.StorageType", "io2"),
-		set(databaseID+".Properties.PreferredMaintenanceWindow", "sun:03:00-sun:04:00"), set(databaseID+".Properties.AutoMinorVersionUpgrade", false))},
-	{name: "a parameter changes", env: "prod", stack: "data",
-		after: all(set(parametersID+".Properties.Parameters.require_secure_transport", "0"))},
-	{name: "a major upgrade brings a new parameter group", env: "dev", stack: "data", after: all(
-		set(parametersID+".Properties.Family", "mysql8.4"), set(databaseID+".Properties.EngineVersion", "8.4"),
-		set(databaseID+".Properties.AllowMajorVersionUpgrade", true))},
-
-	// Secrets and the master password.
-	{name: "the generator of the password changes", env: "prod", stack: "data",
-		after: all(set(credentialID+".Properties.GenerateSecretString.PasswordLength", 40)),
-		want:  []string{"secret value: " + credentialID + ".GenerateSecretString"}},
-	{name: "the generator of FLASK_SECRET is removed", env: "dev", stack: "data", after: all(remove(secretID + ".Properties.GenerateSecretString")),
-		want: []string{"secret value: " + secretID + ".GenerateSecretString"}},
-	{name: "a secret's description changes", env: "prod", stack: "data", after: all(set(credentialID+".Properties.Description", "other"))},
-	{name: "the master password comes from elsewhere", env: "prod", stack: "data", after: all(
-		set(databaseID+".Properties.MasterUserPassword", "{{resolve:secretsmanager:other:SecretString:password::}}")),
-		want: []string{"master password: " + databaseID + ".MasterUserPassword"}},
-	{name: "RDS manages the password", env: "prod", stack: "data", after: all(remove(databaseID+".Properties.MasterUserPassword"),
-		set(databaseID+".Properties.ManageMasterUserPassword", true)), want: []string{"master password: " + databaseID + ".MasterUserPassword"}},
-	{name: "the attachment has another target", env: "dev", stack: "data", after: all(set(attachmentID+".Properties.TargetId", "other")),
-		want: []string{"secret attachment: " + attachmentID + ".TargetId"}},
-	{name: "the attachment is removed", env: "dev", stack: "data", after: all(remove(attachmentID)),
-		want: []string{"deletion: " + attachmentID + ".Resource"}},
-
-	// Engine life cycle.
-	{name: "Extended Support is switched on", env: "prod", stack: "data",
-		after: all(set(databaseID+".Properties.EngineLifecycleSupport", "open-source-rds-extended-support")),
-		want:  []string{"engine life cycle: " + databaseID + ".EngineLifecycleSupport"}},
-	{name: "Extended Support is left to the default", env: "prod", stack: "data", after: all(remove(databaseID + ".Properties.EngineLifecycleSupport")),
-		want: []string{"engine life cycle: " + databaseID + ".EngineLifecycleSupport"}},
-
-	// Protection.
-	{name: "deletion protection goes", env: "prod", stack: "data", after: all(set(databaseID+".Properties.DeletionProtection", false)),
-		want: []string{"protection: " + databaseID + ".DeletionProtection"}},
-	{name: "deletion protection is no longer said", env: "prod", stack: "data", after: all(remove(databaseID + ".Properties.DeletionProtection")),
-		want: []string{"protection: " + databaseID + ".DeletionProtection"}},
-	{name: "deletion protection comes", env: "dev", stack: "data", after: all(set(databaseID+".Properties.DeletionProtection", true))},
-	{name: "deletion protection is written as text", env: "prod", stack: "data", after: all(set(databaseID+".Properties.DeletionProtection", "true"))},
-	{name: "backups are kept for fewer days", env: "prod", stack: "data", after: all(set(databaseID+".Properties.BackupRetentionPeriod", 7)),
-		want: []string{"protection: " + databaseID + ".BackupRetentionPeriod"}},
-	{name: "backups are kept for more days", env: "prod", stack: "data", after: all(set(databaseID+".Properties.BackupRetentionPeriod", 35))},
-	{name: "automated backups go with the database", env: "prod", stack: "data", after: all(remove(databaseID + ".Properties.DeleteAutomatedBackups")),
-		want: []string{"protection: " + databaseID + ".DeleteAutomatedBackups"}},
-	{name: "automated backups stay", env: "dev", stack: "data", after: all(set(databaseID+".Properties.DeleteAutomatedBackups", false))},
-	{name: "the final snapshot goes", env: "prod", stack: "data", after: all(set(databaseID+".DeletionPolicy", "Delete")),
-		want: []string{"protection: " + databaseID + ".DeletionPolicy"}},
-	{name: "a database's policy is left to the default, a snapshot", env: "prod", stack: "data", after: all(remove(databaseID + ".DeletionPolicy"))},
-	{name: "a replaced database leaves nothing by default", env: "prod", stack: "data", after: all(remove(databaseID + ".UpdateReplacePolicy")),
-		want: []string{"protection: " + databaseID + ".UpdateReplacePolicy"}},
-	{name: "a bucket is no longer kept when it is replaced", env: "prod", stack: "data", after: all(remove(bucketID + ".UpdateReplacePolicy")),
-		want: []string{"protection: " + bucketID + ".UpdateReplacePolicy"}},
-	{name: "a secret is kept although its creation failed", env: "prod", stack: "data", after: all(set(secretID+".DeletionPolicy", "Retain"))},
-	{name: "a repository is kept from now on", env: "dev", stack: "data", after: all(set(repositoryID+".DeletionPolicy", "RetainExceptOnCreate"))},
-
-	// Encryption.
-	{name: "the bucket's encryption is no longer said", env: "prod", stack: "data", after: all(remove(bucketID + ".Properties.BucketEncryption")),
-		want: []string{"encryption: " + bucketID + ".BucketEncryption"}},
-	{name: "the bucket gets a key of KMS", env: "prod", stack: "data", after: all(set(bucketID+".Properties.BucketEncryption", kms))},
-	{name: "the bucket's key of KMS goes", env: "prod", stack: "data", before: all(set(bucketID+".Properties.BucketEncryption", kms)),
-		want: []string{"encryption: " + bucketID + ".BucketEncryption"}},
-	{name: "a secret's key goes", env: "prod", stack: "data", before: all(set(secretID+".Properties.KmsKeyId", "alias/x")),
-		want: []string{"encryption: " + secretID + ".KmsKeyId"}},
-	{name: "a secret gets a key", env: "prod", stack: "data", after: all(set(secretID+".Properties.KmsKeyId", "alias/x"))},
-	{name: "the database is no longer encrypted", env: "prod", stack: "data", after: all(set(databaseID+".Properties.StorageEncrypted", false)),
-		want: []string{"replacement: " + databaseID + ".StorageEncrypted", "secret attachment: " + attachmentID + ".TargetId"}},
-
-	{name: "a tag changes everywhere", env: "prod", stack: "network", after: all(set(vpcID+".Properties.Tags", []any{}), set(subnetID+".Properties.Tags", []any{}))},
-}
-
-var kms = map[string]any{"ServerSideEncryptionConfiguration": []any{
-	map[string]any{"ServerSideEncryptionByDefault": map[string]any{"SSEAlgorithm": "aws:kms"}},
-}}
-
-func TestGuardJudgesPairsOfTemplates(t *testing.T) {
-	var pairs []pair
-	for _, test := range templateCases {
-		pairs = append(pairs, pair{
-			Stack: test.stack,
-			Old:   edited(t, test.env, test.stack, test.before...),
-			New:   edited(t, test.env, test.stack, test.after...),
-		})
-	}
-	diffs, err := compareTemplates(t.Context(), filepath.Join(root, templateDiffDir), pairs)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i, test := range templateCases {
-		t.Run(test.name, func(t *testing.T) {
-			changes, err := changesOfPair(pairs[i], diffs[i])
-			if err != nil {
-				t.Fatal(err)
+func TestGuardOfAChangeSet(t *testing.T) {
+	for name, test := range map[string]struct {
+		file string
+		edit golden.Edit
+		code int
+		want []string
+	}{
+		"stops":  {"engine", golden.Set(golden.Database+".Properties.Engine", "mariadb"), 1, []string{"replacement: " + golden.Database + ".Engine"}},
+		"passes": {"in-progress", golden.Set(golden.Database+".Properties.DBInstanceClass", "db.m7g.large"), 0, []string{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			api := &golden.Stacks{
+				Deployed:  map[string]assembly.Template{"flask-app-prod-data": golden.Template(t, "prod", "data")},
+				ChangeSet: golden.Template(t, "prod", "data", test.edit),
+				Pages:     golden.Recorded(t, test.file),
 			}
-			if diff := cmp.Diff(append([]string{}, test.want...), brief(judge(changes))); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
+			w := guardWorld(t, api, "")
+			roles := 0
+			assume := w.assume
+			w.assume = func(ctx context.Context, region, role string) (change.StackReader, error) {
+				roles++
+				return assume(ctx, region, role)
+			}
+			code, stdout, stderr := askChangeSet(w, "data", "--json")
+			if diff := cmp.Diff(test.want, brief(decodeVerdict(t, stdout).Stopped)); code != test.code || diff != "" {
+				t.Errorf("exit code %d, want %d; stderr %s (-want +got):\n%s", code, test.code, stderr, diff)
+			}
+			if roles != 1 {
+				t.Errorf("%d roles were assumed, want one", roles)
 			}
 		})
 	}
 }
 
-func TestTheGravestComesFirst(t *testing.T) {
-	var rules []string
-	for _, f := range judge([]resourceChange{
-		{LogicalID: "A", Type: databaseType, Properties: []propertyChange{
-			{Name: "DeletionProtection", Old: true, New: false}, {Name: "EngineLifecycleSupport"}, {Name: "MasterUserPassword"}, {Name: "DBName", Requires: always},
-		}},
-		{LogicalID: "B", Type: attachmentType, Properties: []propertyChange{{Name: "TargetId"}}},
-		{LogicalID: "C", Type: secretType, Properties: []propertyChange{{Name: "KmsKeyId", Old: "alias/x"}, {Name: "GenerateSecretString"}}},
-		{LogicalID: "D", Type: "AWS::S3::Bucket", Removed: true},
-	}) {
-		rules = append(rules, f.Rule)
+func TestGuardStopsALowerRetain(t *testing.T) {
+	w := guardWorld(t, &golden.Stacks{}, "")
+	golden.WriteAssembly(t, "base", "prod", nil)
+	golden.WriteAssembly(t, "cdk.out", "prod", golden.LowerRetain)
+	code, stdout, stderr := runGuard(w, "--env", "prod", "--base", "base", "--json")
+	if code != 1 {
+		t.Fatalf("exit code %d; stderr: %s", code, stderr)
 	}
-	want := []string{"deletion", "replacement", "secret value", "master password", "secret attachment", "engine life cycle", "encryption", "protection"}
-	if diff := cmp.Diff(want, rules); diff != "" {
+	want := []string{
+		"protection: " + golden.Bucket + ".DeletionPolicy", "protection: " + golden.Bucket + ".UpdateReplacePolicy",
+		"protection: " + golden.Credentials + ".DeletionPolicy", "protection: " + golden.Credentials + ".UpdateReplacePolicy",
+		"protection: " + golden.Database + ".DeleteAutomatedBackups", "protection: " + golden.Database + ".DeletionPolicy",
+		"protection: " + golden.Database + ".DeletionProtection", "protection: " + golden.Database + ".UpdateReplacePolicy",
+		"protection: " + golden.Repository + ".DeletionPolicy", "protection: " + golden.Repository + ".UpdateReplacePolicy",
+		"protection: " + golden.Secret + ".DeletionPolicy", "protection: " + golden.Secret + ".UpdateReplacePolicy",
+		"protection: flaskappproddata.TerminationProtection", "protection: flaskappprodnetwork.TerminationProtection",
+	}
+	slices.Sort(want)
+	if diff := cmp.Diff(want, brief(decodeVerdict(t, stdout).Stopped)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
-func TestTheHashTellsChangesApart(t *testing.T) {
-	ref := map[string]any{"Ref": vpcID}
-	p := func(name string, older, newer any, causes ...cause) propertyChange {
-		return propertyChange{Name: name, Old: older, New: newer, Causes: causes}
+func TestGuardComparesWithTheDeployedStacks(t *testing.T) {
+	deployed := map[string]assembly.Template{}
+	for _, stack := range []string{"network", "data"} { // the other two do not exist yet
+		deployed["flask-app-prod-"+stack] = golden.Template(t, "prod", stack)
 	}
-	seen := map[string]string{}
-	for name, hash := range map[string]string{
-		"a change":                    p("CidrBlock", "10.0.0.0/16", "10.9.0.0/16").hash(vpcID),
-		"another resource":            p("CidrBlock", "10.0.0.0/16", "10.9.0.0/16").hash(subnetID),
-		"another property":            p("Cidr", "10.0.0.0/16", "10.9.0.0/16").hash(vpcID),
-		"another old value":           p("CidrBlock", "10.1.0.0/16", "10.9.0.0/16").hash(vpcID),
-		"another new value":           p("CidrBlock", "10.0.0.0/16", "10.8.0.0/16").hash(vpcID),
-		"the way back":                p("CidrBlock", "10.9.0.0/16", "10.0.0.0/16").hash(vpcID),
-		"a reference":                 p("VpcId", ref, ref, cause{LogicalID: vpcID, Property: "CidrBlock", New: "10.9.0.0/16"}).hash(subnetID),
-		"the same of another cause":   p("VpcId", ref, ref, cause{LogicalID: vpcID, Property: "CidrBlock", New: "10.8.0.0/16"}).hash(subnetID),
-		"the same of another's cause": p("VpcId", ref, ref, cause{LogicalID: subnetID, Property: "CidrBlock", New: "10.9.0.0/16"}).hash(subnetID),
+	w := guardWorld(t, &golden.Stacks{Deployed: deployed, Protected: true}, "")
+	golden.WriteAssembly(t, "cdk.out", "prod", nil)
+	if code, stdout, stderr := runGuard(w, "--env", "prod"); code != 0 {
+		t.Errorf("nothing changed: exit code %d, stdout %s, stderr %s", code, stdout, stderr)
+	}
+	golden.WriteAssembly(t, "cdk.out", "prod", map[string][]golden.Edit{"data": golden.Edits(golden.Set(golden.Database+".Properties.DBName", "other"))})
+	code, stdout, stderr := runGuard(w, "--env", "prod")
+	if code != 1 {
+		t.Errorf("exit code %d; stderr: %s", code, stderr)
+	}
+	golden.CheckText(t, "guard/deployed.txt", stdout)
+
+	golden.WriteAssembly(t, "cdk.out", "prod", map[string][]golden.Edit{"unprotected": {}})
+	code, stdout, stderr = runGuard(w, "--env", "prod", "--json")
+	want := []string{"protection: flaskappproddata.TerminationProtection", "protection: flaskappprodnetwork.TerminationProtection"}
+	if diff := cmp.Diff(want, brief(decodeVerdict(t, stdout).Stopped)); code != 1 || diff != "" {
+		t.Errorf("without termination protection: exit code %d, stderr %s (-want +got):\n%s", code, stderr, diff)
+	}
+}
+
+func TestAnAllowanceIsValidForOneChangeOnly(t *testing.T) {
+	w := guardWorld(t, &golden.Stacks{}, "")
+	change := func(days int) {
+		golden.WriteAssembly(t, "cdk.out", "prod", map[string][]golden.Edit{"data": golden.Edits(golden.Set(golden.Database+".Properties.BackupRetentionPeriod", days))})
+	}
+	golden.WriteAssembly(t, "base", "prod", nil)
+	change(7)
+	code, stdout, _ := runGuard(w, "--env", "prod", "--base", "base")
+	if code != 1 {
+		t.Fatalf("exit code %d, want 1", code)
+	}
+	golden.CheckText(t, "guard/stopped.txt", stdout)
+
+	// What the guard prints is pasted, and the reason is written.
+	_, entry, found := strings.Cut(stdout, "with your reason:\n\n")
+	if !found {
+		t.Fatalf("no entry to paste in %s", stdout)
+	}
+	golden.Put(t, "config/prod.yaml", shipped(t, "prod")+strings.Replace(entry, "reason:", "reason: A week is what the contract asks for.", 1))
+
+	code, stdout, stderr := runGuard(w, "--env", "prod", "--base", "base")
+	if code != 0 {
+		t.Errorf("allowed: exit code %d, stderr %s", code, stderr)
+	}
+	golden.CheckText(t, "guard/allowed.txt", stdout)
+
+	change(8)
+	code, stdout, stderr = runGuard(w, "--env", "prod", "--base", "base")
+	if code != 1 {
+		t.Errorf("another change: exit code %d, stderr %s", code, stderr)
+	}
+	golden.CheckText(t, "guard/another.txt", stdout)
+
+	change(30)
+	code, stdout, stderr = runGuard(w, "--env", "prod", "--base", "base")
+	if code != 0 || !strings.Contains(stdout, "fits no change here") {
+		t.Errorf("no change: exit code %d, stdout %s, stderr %s", code, stdout, stderr)
+	}
+}
+
+func TestGuardRefusesWrongUse(t *testing.T) {
+	w := guardWorld(t, &golden.Stacks{}, "")
+	golden.WriteAssembly(t, "cdk.out", "dev", nil)
+	for name, test := range map[string]struct {
+		args []string
+		want string
+	}{
+		"no environment":        {nil, "--env is missing"},
+		"unknown environment":   {[]string{"--env", "staging"}, `there is no environment "staging"`},
+		"half a change set":     {[]string{"--env", "prod", "--stack", "x"}, `--stack is "x" and --change-set is ""`},
+		"stack of another":      {[]string{"--env", "prod", "--stack", "flask-app-dev-data", "--change-set", "x"}, `--stack is "flask-app-dev-data", but the stacks of --env prod begin with "flask-app-prod-"`},
+		"base and account":      {[]string{"--env", "prod", "--base", "x", "--profile", "y"}, "--base compares two assemblies and asks no AWS account"},
+		"synth and change set":  {[]string{"--env", "prod", "--synth", "--stack", "x", "--change-set", "y"}, "--synth makes an assembly, but --change-set looks at none"},
+		"synth over the base":   {[]string{"--env", "prod", "--synth", "--base", "./cdk.out"}, `--base is "./cdk.out", which --synth overwrites`},
+		"synth over a part":     {[]string{"--env", "prod", "--synth", "--base", "."}, `--base is ".", which --synth overwrites`},
+		"base of another":       {[]string{"--env", "prod", "--base", "cdk.out"}, `"cdk.out" has the environments dev, and not prod`},
+		"role and profile":      {[]string{"--env", "prod", "--role-arn", "x", "--profile", "y"}, "--role-arn and --profile are both given"},
+		"argument":              {[]string{"prod"}, `["prod"] given, but the command takes flags only`},
+		"base that is nothing":  {[]string{"--env", "prod", "--base", "nowhere"}, `"nowhere" is neither a folder nor a git revision`},
+		"other environment":     {[]string{"--env", "prod"}, `"cdk.out" has the environments dev, and not prod: run ` + "`make synth ENV=prod`"},
+		"folder without one":    {[]string{"--env", "prod", "--app", "config"}, `"config" is not a complete cloud assembly`},
+		"not installed program": {[]string{"--env", "prod", "--app", "prod", "--base", "prod"}, "run `make templatediff`"},
 	} {
-		if other, taken := seen[hash]; taken {
-			t.Errorf("%s and %s have the same hash", name, other)
-		}
-		seen[hash] = name
+		t.Run(name, func(t *testing.T) {
+			w := w
+			if name == "not installed program" {
+				golden.WriteAssembly(t, "prod", "prod", nil)
+				w.compare = (&change.Program{Dir: "."}).Compare
+			}
+			if code, stdout, stderr := runGuard(w, test.args...); code != 2 || !strings.Contains(stderr, test.want) {
+				t.Errorf("exit code %d, stdout %q, stderr %q, want it to contain %q", code, stdout, stderr, test.want)
+			}
+		})
 	}
-	again := propertyChange{Name: "CidrBlock", Old: "10.0.0.0/16", New: "10.9.0.0/16", Requires: always, Certain: true}
-	if seen[again.hash(vpcID)] != "a change" {
-		t.Error("the hash depends on how the change was found out")
+}
+
+func TestWrongCredentialsAreNoVerdict(t *testing.T) {
+	w := guardWorld(t, &golden.Stacks{}, "account: \"222222222222\"\n")
+	golden.WriteAssembly(t, "cdk.out", "prod", nil)
+	if code, _, stderr := runGuard(w, "--env", "prod"); code != 2 || !strings.Contains(stderr, "environment prod is in account 222222222222 by config/prod.yaml") {
+		t.Errorf("exit code %d, stderr %s", code, stderr)
+	}
+}
+
+// revisions makes a git repository whose `make synth` copies the folder assemblies/ENV to cdk.out. It has two commits: the first
+// is tagged before.
+func revisions(t *testing.T, before, after map[string]map[string][]golden.Edit) {
+	t.Helper()
+	golden.Put(t, "Makefile", "synth:\n\t@echo \"copying $(ENV), validation $$CDK_VALIDATION\" >&2 && test -z \"$$BASE$(BASE)\" && test \"$$CDK_VALIDATION\" = false && cp -r assemblies/$(ENV) cdk.out && echo a summary\n")
+	golden.Put(t, ".gitignore", "cdk.out\n")
+	run := func(args ...string) {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), "git", append([]string{"-c", "user.name=Ada", "-c", "user.email=ada@example.com", "-c", "init.defaultBranch=main"}, args...)...)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("git %s: %v\n%s", args, err, out)
+		}
+	}
+	run("init", "--quiet")
+	for i, edits := range []map[string]map[string][]golden.Edit{before, after} {
+		for env, e := range edits {
+			golden.WriteAssembly(t, filepath.Join("assemblies", env), env, e)
+		}
+		run("add", "--all")
+		run("commit", "--quiet", "--allow-empty", "--message", fmt.Sprint("commit ", i))
+		if i == 0 {
+			run("tag", "before")
+		}
+	}
+}
+
+func TestGuardSynthesizesARevision(t *testing.T) {
+	w := guardWorld(t, &golden.Stacks{}, "")
+	t.Setenv("MAKEFLAGS", "-- BASE=before")
+	t.Setenv("BASE", "before")
+	revisions(t, map[string]map[string][]golden.Edit{"prod": nil}, nil)
+	golden.WriteAssembly(t, "cdk.out", "prod", map[string][]golden.Edit{"data": golden.Edits(golden.Set(golden.Database+".Properties.DBName", "other"))})
+	w.compare = (&change.Program{Dir: filepath.Join(golden.Root, change.ProgramDir)}).Compare // the program of its own, as outside the tests
+	t.Setenv("TMPDIR", t.TempDir())
+
+	code, stdout, stderr := runGuard(w, "--env", "prod", "--base", "before")
+	if code != 1 || !strings.Contains(stdout, "(cdk.out with before)") {
+		t.Errorf("exit code %d, stdout %s", code, stdout)
+	}
+	if want := regexp.MustCompile(`^Synthesizing prod of before \([0-9a-f]{12}\), which builds it first: up to three minutes\n$`); !want.MatchString(stderr) {
+		t.Errorf("progress is %q", stderr)
+	}
+	left, err := os.ReadDir(os.Getenv("TMPDIR"))
+	if err != nil || len(left) != 0 {
+		t.Errorf("left in the temporary folder: %v, %v", left, err)
+	}
+	if trees, err := exec.CommandContext(t.Context(), "git", "worktree", "list").Output(); err != nil || strings.Count(string(trees), "\n") != 1 {
+		t.Errorf("worktrees left: %s, %v", trees, err)
+	}
+	if _, err := os.Stat("cdk.out"); err != nil {
+		t.Errorf("the assembly that would be deployed: %v", err)
+	}
+}
+
+func TestGuardSaysWhyARevisionCannotBeSynthesized(t *testing.T) {
+	w := guardWorld(t, &golden.Stacks{}, "")
+	revisions(t, nil, nil) // no assembly to copy
+	golden.WriteAssembly(t, "cdk.out", "prod", nil)
+	t.Setenv("TMPDIR", t.TempDir())
+	code, _, stderr := runGuard(w, "--env", "prod", "--base", "before")
+	if code != 2 || !strings.Contains(stderr, "synthesize the revision before: make synth ENV=prod: exit status 2\ncopying prod, validation false\n") {
+		t.Errorf("exit code %d, stderr %s", code, stderr)
+	}
+	if left, err := os.ReadDir(os.Getenv("TMPDIR")); err != nil || len(left) != 0 {
+		t.Errorf("left in the temporary folder: %v, %v", left, err)
+	}
+}
+
+// putCLI puts a CDK CLI in place that only records how it was called, and then copies the folder assemblies/ENV if there is one.
+func putCLI(t *testing.T) {
+	t.Helper()
+	golden.Put(t, "node_modules/.bin/cdk", `#!/bin/sh
+echo "$@, validation $CDK_VALIDATION" | tee -a called
+for argument; do case "$argument" in env=*) env="${argument#env=}";; esac; done
+mkdir -p "$6" && cp "assemblies/$env"/* "$6"
+`)
+	if err := os.Chmod("node_modules/.bin/cdk", 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What is wrong shows before the minutes of a synth, this project's or the base's.
+func TestWhatIsWrongShowsBeforeAnySynth(t *testing.T) {
+	w := guardWorld(t, &golden.Stacks{}, "")
+	putCLI(t)
+	revisions(t, map[string]map[string][]golden.Edit{"prod": nil}, nil)
+	golden.Put(t, "config/later.yaml", shipped(t, "prod"))
+	golden.WriteAssembly(t, "dev", "dev", nil)
+	for name, test := range map[string]struct {
+		args []string
+		want string
+	}{
+		"guard, unknown environment":    {[]string{"guard", "--synth", "--env", "staging"}, `there is no environment "staging"`},
+		"guard, no such base":           {[]string{"guard", "--synth", "--env", "prod", "--base", "nowhere"}, `"nowhere" is neither a folder nor a git revision`},
+		"guard, base without assembly":  {[]string{"guard", "--synth", "--env", "prod", "--base", "config"}, `"config" is not a complete cloud assembly`},
+		"guard, base of another":        {[]string{"guard", "--synth", "--env", "prod", "--base", "dev"}, `"dev" has the environments dev, and not prod`},
+		"guard, base without it":        {[]string{"guard", "--synth", "--env", "later", "--base", "before"}, "the revision before has no environment later"},
+		"guard, assembly of another":    {[]string{"guard", "--env", "prod", "--app", "dev", "--base", "before"}, `"dev" has the environments dev, and not prod`},
+		"guard, no assembly":            {[]string{"guard", "--env", "prod", "--app", "nowhere", "--base", "before"}, `"nowhere" is not a complete cloud assembly`},
+		"review, unknown format":        {[]string{"review", "--synth", "--base", "before", "--format", "html"}, `--format is "html": choose text or markdown`},
+		"review, no such base":          {[]string{"review", "--synth", "--base", "nowhere"}, `"nowhere" is neither a folder nor a git revision`},
+		"review, base without assembly": {[]string{"review", "--synth", "--base", "config"}, `"config" is not a complete cloud assembly`},
+		"review, no assembly":           {[]string{"review", "--app", "nowhere", "--base", "before"}, `"nowhere" is not a complete cloud assembly`},
+		"review, synth and assembly":    {[]string{"review", "--synth", "--app", "dev", "--base", "before"}, "--app names what is there already, but --synth makes it"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out, problems strings.Builder
+			code := runIn(w, test.args, nil, &out, &problems)
+			if code != 2 || !strings.Contains(problems.String(), test.want) || strings.Contains(problems.String(), "Synthesizing") {
+				t.Errorf("exit code %d, stderr %q, want it to contain %q and no progress", code, problems.String(), test.want)
+			}
+			if called, err := os.ReadFile("called"); err == nil {
+				t.Errorf("the CDK CLI was called: %s", called)
+			}
+		})
+	}
+}
+
+func TestGuardSynthesizesFirst(t *testing.T) {
+	w := guardWorld(t, &golden.Stacks{}, "")
+	t.Setenv("CDK_VALIDATION", "by the user")
+	code, _, stderr := runGuard(w, "--env", "prod", "--synth")
+	if code != 2 || !strings.Contains(stderr, "the CDK CLI is not installed") || !strings.Contains(stderr, "run `make app`") {
+		t.Errorf("without the CLI: exit code %d, stderr %s", code, stderr)
+	}
+	putCLI(t)
+	code, _, stderr = runGuard(w, "--env", "prod", "--synth")
+	if code != 2 || !strings.Contains(stderr, "cdk synth of environment prod: exit status 1\nsynth --quiet --context env=prod --output cdk.out, validation by the user\n") {
+		t.Errorf("the synth fails: exit code %d, stderr %s", code, stderr)
+	}
+	golden.WriteAssembly(t, "base", "prod", nil)
+	golden.WriteAssembly(t, "assemblies/prod", "prod", nil)
+	if code, _, stderr = runGuard(w, "--env", "prod", "--synth", "--base", "base"); code != 0 || stderr != "Synthesizing prod\n" {
+		t.Errorf("exit code %d, stderr %q", code, stderr)
+	}
+}
+
+func TestGuardSaysWhenItCannotTell(t *testing.T) {
+	for name, test := range map[string]struct {
+		api  *golden.Stacks
+		want string
+	}{
+		"failed":   {&golden.Stacks{Pages: golden.Recorded(t, "failed")}, "its status is FAILED, not CREATE_COMPLETE: Export flask-app-prod-network"},
+		"missing":  {&golden.Stacks{}, "change set PipelineChange of stack flask-app-prod-data: it does not exist"},
+		"too slow": {&golden.Stacks{Pages: slow(t)}, "it is still CREATE_PENDING after 10m0s"},
+		"refused": {&golden.Stacks{Pages: golden.Recorded(t, "creation"), Fault: &smithy.GenericAPIError{Code: "AccessDenied", Message: "is not authorized"}},
+			"look for stack flask-app-prod-data: api error AccessDenied"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := guardWorld(t, test.api, "")
+			code, stdout, stderr := askChangeSet(w, "data", "--json")
+			if code != 2 || !strings.Contains(stderr, test.want) || !strings.Contains(stdout, `"verdict": "unknown"`) {
+				t.Errorf("exit code %d, stdout %s, stderr %s", code, stdout, stderr)
+			}
+		})
+	}
+}
+
+// CodePipeline may remove a change set that has no changes.
+func TestGuardPassesWhereThereIsNothingToExecute(t *testing.T) {
+	w := guardWorld(t, &golden.Stacks{Deployed: map[string]assembly.Template{"flask-app-prod-data": {"Resources": map[string]any{}}}}, "")
+	code, stdout, stderr := askChangeSet(w, "data")
+	if code != 0 || !strings.Contains(stderr, "it does not exist") || !strings.Contains(stderr, "there is nothing to execute") {
+		t.Errorf("exit code %d, stdout %s, stderr %s", code, stdout, stderr)
+	}
+}
+
+// slow returns the answers about a change set that is never there.
+func slow(t *testing.T) []json.RawMessage {
+	t.Helper()
+	var pages []json.RawMessage
+	for range 300 {
+		pages = append(pages, golden.Recorded(t, "in-progress")[0])
+	}
+	return pages
+}
+
+func TestGuardLetsAStackBeCreated(t *testing.T) {
+	api := &golden.Stacks{Review: true, Pages: golden.Recorded(t, "creation")}
+	if code, stdout, stderr := askChangeSet(guardWorld(t, api, ""), "data"); code != 0 || !strings.HasPrefix(stdout, "FINE environment prod") {
+		t.Errorf("exit code %d, stdout %s, stderr %s", code, stdout, stderr)
 	}
 }

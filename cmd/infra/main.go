@@ -7,11 +7,22 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
+	"syscall"
+	"time"
 
+	"flask-on-fargate/internal/account"
+	"flask-on-fargate/internal/change"
+	"flask-on-fargate/internal/clock"
+	"flask-on-fargate/internal/stop"
+
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
 )
 
@@ -20,12 +31,27 @@ type exitCode int
 
 func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
 
-// stopped is the error of a command that stopped something, or whose action failed: run prints it and returns 1.
-type stopped struct{ error }
+// world is what a command needs of AWS, of this computer and of the person in front. Tests replace it.
+type world struct {
+	connect account.Connector
+	assume  func(ctx context.Context, region, roleARN string) (change.StackReader, error) // with the default credentials
+	asks    bool                                                                          // there is a person who can be asked
+	backoff remote.Backoff                                                                // of requests to registries
+	compare change.Comparer
+	clock.Clock
+}
 
-func (s stopped) Unwrap() error { return s.error }
-
-func stop(format string, args ...any) error { return stopped{fmt.Errorf(format, args...)} }
+// realWorld is the real one.
+func realWorld() world {
+	return world{
+		connect: account.Connect,
+		assume:  account.AssumeRole,
+		asks:    isatty.IsTerminal(os.Stdin.Fd()),
+		backoff: remote.Backoff{Duration: time.Second, Factor: 2, Jitter: 0.1, Steps: 5},
+		compare: (&change.Program{Dir: change.ProgramDir}).Compare,
+		Clock:   clock.System,
+	}
+}
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
@@ -62,7 +88,7 @@ func runIn(w world, args []string, stdin io.Reader, stdout, stderr io.Writer) in
 	cmd, err := root.ExecuteC()
 	var (
 		code exitCode
-		why  stopped
+		why  stop.Error
 	)
 	switch {
 	case err == nil:
@@ -75,4 +101,19 @@ func runIn(w world, args []string, stdin io.Reader, stdout, stderr io.Writer) in
 		return 1
 	}
 	return 2
+}
+
+// interruptible returns a context that ends with an interruption of this process, so that what it made can be removed.
+func interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+}
+
+// flagsOnly refuses arguments. The hint names the flag that was probably meant.
+func flagsOnly(hint string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return fmt.Errorf("%q given, but the command takes flags only: %s", args, hint)
+		}
+		return nil
+	}
 }

@@ -98,30 +98,6 @@ func TestPromoteCopiesASingleImage(t *testing.T) {
 	}
 }
 
-func TestTheTagOfAPromotedImage(t *testing.T) {
-	image := &registry.Image{Digest: v1.Hash{Algorithm: "sha256", Hex: strings.Repeat("ab", 32)}}
-	tests := map[string]struct {
-		reference string
-		tags      []string
-		want      string
-	}{
-		"is the commit's that was asked for":           {"sha-b", []string{"sha-a", "sha-b"}, "sha-b"},
-		"is the commit's of what was asked for":        {"live", []string{"latest", "sha-a", "live"}, "sha-a"},
-		"is always the same one of several commits":    {"live", []string{"sha-c", "sha-b"}, "sha-b"},
-		"is that of a digest":                          {image.Digest.String(), []string{"sha-a"}, "sha-a"},
-		"is made of the digest if no build tagged it":  {"latest", []string{"latest"}, "sha-256-" + strings.Repeat("ab", 32)},
-		"is made of the digest if there is no tag now": {image.Digest.String(), nil, "sha-256-" + strings.Repeat("ab", 32)},
-	}
-	for behaviour, test := range tests {
-		t.Run(behaviour, func(t *testing.T) {
-			got := promotedTag(test.reference, test.tags, image)
-			if got != test.want || checkReference(got) != nil || !isCommit(got) {
-				t.Errorf("got %s, want %s", got, test.want)
-			}
-		})
-	}
-}
-
 func TestPromoteStopsBeforeItChangesAnything(t *testing.T) {
 	placeholder := func(t *testing.T) v1.Image {
 		image, err := random.Image(64, 1)

@@ -3,180 +3,29 @@ package main
 import (
 	"bytes"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+
+	"flask-on-fargate/internal/golden"
 )
 
-const (
-	serviceID    = "WebServiceD04B5F3E"
-	taskID       = "TaskDefinitionB36D86D9"
-	taskRoleID   = "TaskDefinitionTaskRoleDefaultPolicy282E8624"
-	schemaID     = "SchemaInit766FB62E"
-	schemaTaskID = "SchemaInitTask5FE6143A"
-	albGroupID   = "WebLBSecurityGroupAD942A36"
-	taskTrust    = "TaskDefinitionTaskRoleFD40A61D"
-	releaseID    = "ReleaseHandlerFunction1022F433"
-)
-
-// first edits the first item of a list.
-func first(path string, change func(item map[string]any)) edit { return nth(path, 0, change) }
-
-func nth(path string, n int, change func(item map[string]any)) edit {
-	return func(t *testing.T, resources map[string]any) {
-		t.Helper()
-		in := any(resources)
-		for part := range strings.SplitSeq(path, ".") {
-			mapping, ok := in.(map[string]any)
-			if !ok {
-				t.Fatalf("%s: no %s in the golden template", path, part)
-			}
-			in = mapping[part]
-		}
-		list, ok := in.([]any)
-		if !ok || len(list) <= n {
-			t.Fatalf("%s is no list in the golden template, or too short", path)
-		}
-		change(list[n].(map[string]any))
-	}
-}
-
-var reviewCases = []struct {
-	name  string
-	edits map[string][]edit // by stack
-}{
-	{"nothing", nil},
-	{"more-memory", map[string][]edit{"service": all(set(taskID+".Properties.Cpu", "512"), set(taskID+".Properties.Memory", "1024"))}},
-	{"variable", map[string][]edit{"service": all(first(taskID+".Properties.ContainerDefinitions", func(container map[string]any) {
-		container["Environment"] = append(container["Environment"].([]any), map[string]any{"Name": "LOG_LEVEL", "Value": "a `quoted` debug"})
-	}))}},
-	{"more-tasks", map[string][]edit{"service": all(set(serviceID+".Properties.DesiredCount", 4))}},
-	{"schema", map[string][]edit{"service": all(set(schemaID+".Properties.SchemaHash", strings.Repeat("ab", 32)))}},
-	{"schema-again", map[string][]edit{"service": all(set(schemaID+".Properties.EngineVersion", "8.0"))}},
-	{"schema-script", map[string][]edit{"service": all(nth(schemaTaskID+".Properties.ContainerDefinitions", 1, func(container map[string]any) {
-		command := container["Command"].([]any)
-		command[2] = command[2].(string) + "echo `date`\n\nexit 0\n"
-	}))}},
-	{"service-network", map[string][]edit{"service": all(set(serviceID+".Properties.NetworkConfiguration.AwsvpcConfiguration.AssignPublicIp", "ENABLED"),
-		set(serviceID+".Properties.ServiceConnectConfiguration", map[string]any{"Enabled": true}))}},
-	{"service-name", map[string][]edit{"service": all(set(serviceID+".Properties.ServiceName", "web"))}},
-	{"engine", map[string][]edit{"data": all(set(databaseID+".Properties.Engine", "mariadb"))}},
-	{"type", map[string][]edit{"network": all(set(subnetID, map[string]any{"Type": "AWS::EC2::VPC"}))}},
-	{"larger-database", map[string][]edit{"data": all(set(databaseID+".Properties.DBInstanceClass", "db.m7g.large"),
-		set(databaseID+".Properties.AllocatedStorage", "200"), set(databaseID+".Properties.MultiAZ", false))}},
-	{"database-name", map[string][]edit{"data": all(set(databaseID+".Properties.DBName", "other")), "service": all(
-		first(taskID+".Properties.ContainerDefinitions", func(container map[string]any) { container["Environment"] = []any{} }))}},
-	{"range", map[string][]edit{"network": all(set(vpcID+".Properties.CidrBlock", "10.9.0.0/16"))}},
-	{"permission", map[string][]edit{"service": all(first(taskRoleID+".Properties.PolicyDocument.Statement", func(statement map[string]any) {
-		statement["Action"] = []any{"s3:ListBucket", "s3:GetObject"}
-	}))}},
-	{"administrator", map[string][]edit{"service": all(set(taskTrust+".Properties.ManagedPolicyArns", []any{"arn:aws:iam::aws:policy/AdministratorAccess"}),
-		first(taskRoleID+".Properties.PolicyDocument.Statement", func(statement map[string]any) {
-			delete(statement, "Action")
-			statement["NotAction"] = []any{"s3:DeleteBucket", "s3:PutBucketPolicy"}
-		}))}},
-	{"trust", map[string][]edit{"service": all(first(taskTrust+".Properties.AssumeRolePolicyDocument.Statement", func(statement map[string]any) {
-		statement["Principal"] = map[string]any{"AWS": "arn:aws:iam::222222222222:root"}
-	}))}},
-	{"log-permission", map[string][]edit{"network": all(first("CustomVpcRestrictDefaultSGCustomResourceProviderWriteLogs911E9E25.Properties.PolicyDocument.Statement",
-		func(statement map[string]any) { statement["Action"] = []any{"logs:PutLogEvents"} }))}},
-	{"reachability", map[string][]edit{"service": all(
-		first(albGroupID+".Properties.SecurityGroupIngress", func(rule map[string]any) { rule["FromPort"], rule["ToPort"] = 443.0, 443.0 }),
-		set("TasksToDatabase.Properties.FromPort", 3306.0), set("TasksToDatabase.Properties.ToPort", 3310.0))}},
-	{"retain", lowerRetain},
-	{"function", map[string][]edit{"pipeline": all(set(releaseID+".Properties.Code.S3Key", strings.Repeat("cd", 32)+".zip"),
-		set(releaseID+".Metadata.aws:asset:path", "asset."+strings.Repeat("cd", 32)+".zip"))}},
-	{"bucket", map[string][]edit{"data": all(remove(bucketID), remove("BucketPolicyE9A3008A"),
-		set("Photos", map[string]any{"Type": "AWS::S3::Bucket", "Metadata": map[string]any{"aws:cdk:path": "prod/Data/Photos/Resource"}}))}},
-	{"metadata", map[string][]edit{
-		"network": all(set(vpcID+".Metadata.aws:cdk:path", "prod/Network/Vpc/Resource")),
-		"service": all(set(taskID+".Metadata.reason", "x"), set(serviceID+".Properties.DesiredCount", 4), set(albGroupID+".Metadata.reason", "y")),
-		"data":    all(set(databaseID+".Metadata.reason", "x"), set(databaseID+".Properties.MultiAZ", false)),
-	}},
-	{"health-check", map[string][]edit{"service": all(set("WebLBPublicListenerECSGroupB52EA5B2.Properties.HealthCheckPath", "/healthy"))}},
-}
-
-func TestReviewOfChanges(t *testing.T) {
-	w := guardWorld(t, &fakeStacks{}, "")
-	assembly(t, "base/prod", "prod", nil)
-	for _, test := range reviewCases {
-		t.Run(test.name, func(t *testing.T) {
-			dir := filepath.Join("app", test.name)
-			assembly(t, filepath.Join(dir, "prod"), "prod", test.edits)
-			r, err := reviewOptions{base: "base", app: dir}.review(t.Context(), w, os.Stderr)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for format, render := range renderers {
-				var out bytes.Buffer
-				render(&out, r)
-				checkText(t, filepath.Join("review", test.name+map[string]string{"text": ".txt", "markdown": ".md"}[format]), out.String())
-			}
-		})
-	}
-}
-
-// checkReview runs the command as a user does, and compares the Markdown with the recorded one.
-func checkReview(t *testing.T, w world, name string, args ...string) {
-	t.Helper()
+func TestReviewOfARevision(t *testing.T) {
+	w := guardWorld(t, &golden.Stacks{}, "")
+	golden.Put(t, "config/dev.yaml", shipped(t, "dev"))
+	revisions(t, map[string]map[string][]golden.Edit{"prod": nil, "dev": nil}, nil)
+	golden.WriteAssembly(t, "with/prod", "prod", nil)
+	golden.WriteAssembly(t, "with/dev", "dev", nil)
 	var out, problems bytes.Buffer
-	if code := runIn(w, append([]string{"review", "--format", "markdown"}, args...), nil, &out, &problems); code != 0 {
-		t.Errorf("%s: exit code %d, stderr %s", name, code, &problems)
+	if code := runIn(w, []string{"review", "--format", "markdown", "--base", "before", "--app", "with"}, nil, &out, &problems); code != 0 {
+		t.Errorf("exit code %d, stderr %s", code, &problems)
 	}
-	checkText(t, filepath.Join("review", name+".md"), out.String())
-}
-
-func TestReviewHeedsTheAllowances(t *testing.T) {
-	w := guardWorld(t, &fakeStacks{}, `guard:
-  allow:
-    - logicalId: `+databaseID+`
-      property: BackupRetentionPeriod
-      hash: "f3013913cffc6a8c"
-      reason: A week is what the contract asks for.
-    - logicalId: `+databaseID+`
-      property: DBName
-      hash: "5c2e659e9ce86a4d"
-      reason: This one is not made.
-`)
-	assembly(t, "base", "prod", nil)
-	assembly(t, "cdk.out", "prod", map[string][]edit{"data": all(set(databaseID+".Properties.BackupRetentionPeriod", 7))})
-	checkReview(t, w, "allowed", "--base", "base")
-}
-
-// The delivery has a stack of its own, beside those of the environments.
-func TestReviewOfAStackInNoEnvironment(t *testing.T) {
-	w := guardWorld(t, &fakeStacks{}, "")
-	for dir, resources := range map[string]string{"base": `{"Artifacts": {"Type": "AWS::S3::Bucket"}}`, "cdk.out": `{}`} {
-		put(t, filepath.Join(dir, manifestFile), `{"artifacts": {"Delivery": {"type": "aws:cloudformation:stack", "properties": {"templateFile": "t.json"}}}}`)
-		put(t, filepath.Join(dir, "t.json"), `{"Resources": `+resources+`}`)
-	}
-	checkReview(t, w, "no-environment", "--base", "base")
-}
-
-func TestReviewOfEnvironments(t *testing.T) {
-	w := guardWorld(t, &fakeStacks{}, "")
-	shipped, err := os.ReadFile(filepath.Join(root, configDir, "dev.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	put(t, "config/dev.yaml", string(shipped))
-	revisions(t, map[string]map[string][]edit{"prod": nil, "dev": nil}, nil)
-	assembly(t, "without/prod", "prod", nil)
-	assembly(t, "with/prod", "prod", nil)
-	assembly(t, "with/dev", "dev", nil)
-	for name, args := range map[string][]string{
-		"new-environment":  {"--base", "without", "--app", "with"},
-		"gone-environment": {"--base", "with", "--app", "without"},
-		"revision":         {"--base", "before", "--app", "with"},
-	} {
-		checkReview(t, w, name, args...)
-	}
+	golden.CheckText(t, "review/revision.md", out.String())
 }
 
 func TestReviewRefusesWrongUse(t *testing.T) {
-	w := guardWorld(t, &fakeStacks{}, "")
-	assembly(t, "cdk.out", "prod", nil)
+	w := guardWorld(t, &golden.Stacks{}, "")
+	golden.WriteAssembly(t, "cdk.out", "prod", nil)
 	for name, test := range map[string]struct {
 		args []string
 		want string
@@ -197,13 +46,9 @@ func TestReviewRefusesWrongUse(t *testing.T) {
 
 // An environment that the change removes is in the base only.
 func TestReviewSynthesizesEveryEnvironment(t *testing.T) {
-	w := guardWorld(t, &fakeStacks{}, "")
-	shipped, err := os.ReadFile(filepath.Join(root, configDir, "dev.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	put(t, "config/dev.yaml", string(shipped))
-	revisions(t, map[string]map[string][]edit{"prod": nil, "dev": nil}, nil)
+	w := guardWorld(t, &golden.Stacks{}, "")
+	golden.Put(t, "config/dev.yaml", shipped(t, "dev"))
+	revisions(t, map[string]map[string][]golden.Edit{"prod": nil, "dev": nil}, nil)
 	putCLI(t)
 	if err := os.Remove("config/dev.yaml"); err != nil {
 		t.Fatal(err)
@@ -228,7 +73,7 @@ func TestReviewSynthesizesEveryEnvironment(t *testing.T) {
 	if left, err := os.ReadDir(os.Getenv("TMPDIR")); err != nil || len(left) != 0 {
 		t.Errorf("left in the temporary folder: %v, %v", left, err)
 	}
-	put(t, "config/dev.yaml", "regoin: x\n")
+	golden.Put(t, "config/dev.yaml", "regoin: x\n")
 	problems.Reset()
 	if code := runIn(w, []string{"review", "--synth", "--base", "before"}, nil, &out, &problems); code != 2 || strings.Contains(problems.String(), "Synthesizing") || !strings.Contains(problems.String(), "regoin") {
 		t.Errorf("a wrong file: exit code %d, stderr %s", code, &problems)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -10,21 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"flask-on-fargate/internal/clock"
+
 	"github.com/google/go-cmp/cmp"
 )
-
-// smokeClock moves by waiting only.
-type smokeClock struct{ now time.Time }
-
-func (c *smokeClock) world() world {
-	return world{
-		now: func() time.Time { return c.now },
-		wait: func(_ context.Context, d time.Duration) error {
-			c.now = c.now.Add(d)
-			return nil
-		},
-	}
-}
 
 // answers is a website that gives these answers, one after the other, and the last one for ever.
 func answers(t *testing.T, handlers ...http.HandlerFunc) string {
@@ -46,12 +34,13 @@ func status(code int, body string) http.HandlerFunc {
 }
 
 func runSmoke(args ...string) (code int, stdout, stderr string) {
-	return runSmokeBy(&smokeClock{}, args...)
+	return runSmokeAt(&time.Time{}, args...)
 }
 
-func runSmokeBy(clock *smokeClock, args ...string) (code int, stdout, stderr string) {
+// runSmokeAt begins at now, which only waiting moves.
+func runSmokeAt(now *time.Time, args ...string) (code int, stdout, stderr string) {
 	var out, errors bytes.Buffer
-	code = runIn(clock.world(), append([]string{"smoke"}, args...), strings.NewReader(""), &out, &errors)
+	code = runIn(world{Clock: clock.Manual(now)}, append([]string{"smoke"}, args...), strings.NewReader(""), &out, &errors)
 	return code, out.String(), errors.String()
 }
 
@@ -119,20 +108,20 @@ func TestSmokeJudgesAsTheLoadBalancerDoes(t *testing.T) {
 func TestSmokeWaitsItsWholeTimeOut(t *testing.T) {
 	for timeout, want := range map[string]string{"7s": "7s", "11s": "11s", "8s": "8s", "10400ms": "10s"} {
 		t.Run(timeout, func(t *testing.T) {
-			clock := &smokeClock{}
+			now := time.Time{}
 			limit, err := time.ParseDuration(timeout)
 			if err != nil {
 				t.Fatal(err)
 			}
-			begun, last := clock.now, time.Duration(-1)
+			begun, last := now, time.Duration(-1)
 			url := answers(t, func(w http.ResponseWriter, _ *http.Request) {
-				if last = clock.now.Sub(begun); last >= limit {
+				if last = now.Sub(begun); last >= limit {
 					return
 				}
-				clock.now = clock.now.Add(700 * time.Millisecond)
+				now = now.Add(700 * time.Millisecond)
 				w.WriteHeader(http.StatusServiceUnavailable)
 			})
-			code, stdout, stderr := runSmokeBy(clock, "--timeout", timeout, url)
+			code, stdout, stderr := runSmokeAt(&now, "--timeout", timeout, url)
 			if code != 0 || last != limit || !strings.Contains(stdout, want+"  200 OK: ") {
 				t.Errorf("exit code %d, the last request at %s\n%s%s", code, last, stdout, stderr)
 			}

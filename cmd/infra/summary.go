@@ -9,24 +9,13 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/fatih/color"
+	"flask-on-fargate/internal/assembly"
+	"flask-on-fargate/internal/plaintext"
+	"flask-on-fargate/internal/terminal"
+
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/spf13/cobra"
-)
-
-const (
-	defaultAssembly = "cdk.out"
-
-	// summaryWidth is the widest line that a summary prints, in columns; only a longer word goes beyond it.
-	summaryWidth = 80
-)
-
-// Colours only mark headings. The package turns itself off when standard output is no terminal, when TERM is
-// "dumb", and when NO_COLOR is set.
-var (
-	bold   = color.New(color.Bold).SprintFunc()
-	yellow = color.New(color.Bold, color.FgYellow).SprintFunc()
 )
 
 func newSummary() *cobra.Command {
@@ -40,16 +29,16 @@ next. It needs no AWS account.
 assembly-dir is the directory that "cdk synth" wrote; the default is cdk.out.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 {
-				return fmt.Errorf("%d directories given, %q: name one assembly, or none for %s", len(args), args, defaultAssembly)
+				return fmt.Errorf("%d directories given, %q: name one assembly, or none for %s", len(args), args, assembly.Default)
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			dir := defaultAssembly
+			dir := assembly.Default
 			if len(args) == 1 {
 				dir = args[0]
 			}
-			stacks, err := readAssembly(dir)
+			stacks, err := assembly.Read(dir)
 			if err != nil {
 				return err
 			}
@@ -59,60 +48,44 @@ assembly-dir is the directory that "cdk synth" wrote; the default is cdk.out.`,
 	}
 }
 
-func printSummary(w io.Writer, stacks []stack) {
-	for _, name := range environments(stacks) {
-		var members []stack
-		for _, s := range stacks {
-			if s.environment() == name {
-				members = append(members, s)
-			}
-		}
+func printSummary(w io.Writer, stacks []assembly.Stack) {
+	for _, name := range assembly.Environments(stacks) {
+		members := assembly.In(stacks, name)
 		title := "Environment " + name
 		if name == "" {
 			title = "Outside the environments"
 		}
-		fmt.Fprintf(w, "%s\n%s\n\n%s\n\n", bold(title), locations(members), stackTable(members))
+		fmt.Fprintf(w, "%s\n%s\n\n%s\n\n", terminal.Bold(title), locations(members), stackTable(members))
 	}
 
 	var resources, outputs int
-	var warnings []warning
+	var warnings []assembly.Warning
 	for _, s := range stacks {
 		resources += s.Resources
 		warnings = append(warnings, s.Warnings...)
 		for _, o := range s.Outputs {
-			if !o.Export {
+			if !o.Generated {
 				outputs++
 			}
 		}
 	}
-	fmt.Fprintf(w, "%s %s, %s, %s, %s\n", bold("Total:"), count(len(stacks), "stack"), count(resources, "resource"),
-		count(outputs, "output"), count(len(warnings), "warning"))
+	fmt.Fprintf(w, "%s %s, %s, %s, %s\n", terminal.Bold("Total:"), plaintext.Count(len(stacks), "stack"), plaintext.Count(resources, "resource"),
+		plaintext.Count(outputs, "output"), plaintext.Count(len(warnings), "warning"))
 	printPace(w, stacks)
 	printWarnings(w, warnings)
 	printNext(w, stacks)
 }
 
-func printPace(w io.Writer, stacks []stack) {
+func printPace(w io.Writer, stacks []assembly.Stack) {
 	for _, s := range stacks {
 		if s.Pace != nil {
-			fmt.Fprintf(w, "\n%s\n\n  %s\n", bold("Pace of a release"), wrap(s.Pace.String(), summaryWidth-2, "  "))
+			fmt.Fprintf(w, "\n%s\n\n  %s\n", terminal.Bold("Pace of a release"), terminal.Wrap(s.Pace.String(), terminal.Width-2, "  "))
 		}
 	}
-}
-
-// environments returns the names of the stacks' environments in the order of their first stacks.
-func environments(stacks []stack) []string {
-	var names []string
-	for _, s := range stacks {
-		if name := s.environment(); !slices.Contains(names, name) {
-			names = append(names, name)
-		}
-	}
-	return names
 }
 
 // locations says where the stacks go, a line for each place: usually one account and region, the same for all.
-func locations(stacks []stack) string {
+func locations(stacks []assembly.Stack) string {
 	var places []string
 	for _, s := range stacks {
 		account, region := "account "+s.Account, "region "+s.Region
@@ -129,14 +102,14 @@ func locations(stacks []stack) string {
 	return strings.Join(places, "\n")
 }
 
-func stackTable(stacks []stack) string {
+func stackTable(stacks []assembly.Stack) string {
 	const resourcesHeader, gap = "RESOURCES", "  "
 	nameWidth := 0
 	for _, s := range stacks {
 		nameWidth = max(nameWidth, len(s.Name))
 	}
 	nameWidth = min(nameWidth, 36) // leaves the outputs a readable width; a longer name is broken
-	outputWidth := summaryWidth - nameWidth - len(resourcesHeader) - 2*len(gap)
+	outputWidth := terminal.Width - nameWidth - len(resourcesHeader) - 2*len(gap)
 
 	t := table.NewWriter()
 	style := table.StyleDefault
@@ -158,18 +131,18 @@ func stackTable(stacks []stack) string {
 
 // outputsCell lists the outputs that the application defines, each on its own lines of at most width columns; those
 // that only carry a reference to another stack are counted.
-func outputsCell(outputs []output, width int) string {
+func outputsCell(outputs []assembly.Output, width int) string {
 	var lines []string
 	exports := 0
 	for _, o := range outputs {
-		if o.Export {
+		if o.Generated {
 			exports++
 			continue
 		}
-		lines = append(lines, wrap(o.Name+": "+cmp.Or(o.Description, valueKind(o.Value)), width, "  "))
+		lines = append(lines, terminal.Wrap(o.Name+": "+cmp.Or(o.Description, valueKind(o.Value)), width, "  "))
 	}
 	if exports > 0 {
-		lines = append(lines, "("+count(exports, "value")+" for other stacks)")
+		lines = append(lines, "("+plaintext.Count(exports, "value")+" for other stacks)")
 	}
 	return strings.Join(lines, "\n")
 }
@@ -194,7 +167,7 @@ func valueKind(value any) string {
 }
 
 // printWarnings prints each distinct warning once, with every construct it is about.
-func printWarnings(w io.Writer, warnings []warning) {
+func printWarnings(w io.Writer, warnings []assembly.Warning) {
 	if len(warnings) == 0 {
 		return
 	}
@@ -208,9 +181,9 @@ func printWarnings(w io.Writer, warnings []warning) {
 		}
 		paths[m] = append(paths[m], warn.Path)
 	}
-	fmt.Fprintf(w, "\n%s\n", yellow("Warnings"))
+	fmt.Fprintf(w, "\n%s\n", terminal.Yellow("Warnings"))
 	for _, m := range messages {
-		fmt.Fprintf(w, "\n  %s\n", wrap(m.text, summaryWidth-2, "  "))
+		fmt.Fprintf(w, "\n  %s\n", terminal.Wrap(m.text, terminal.Width-2, "  "))
 		for _, path := range paths[m] {
 			fmt.Fprintf(w, "    at %s\n", path)
 		}
@@ -220,45 +193,16 @@ func printWarnings(w io.Writer, warnings []warning) {
 	}
 }
 
-// wrap breaks the text between words into lines of at most width columns, of which the second and later ones start
-// with indent. A word that is longer than a line, such as a link, stays whole, so that it can be copied.
-func wrap(s string, width int, indent string) string {
-	var b strings.Builder
-	column := 0
-	for word := range strings.FieldsSeq(s) {
-		size := text.StringWidth(word)
-		switch {
-		case column == 0:
-		case column+1+size > width:
-			b.WriteString("\n" + indent)
-			column = len(indent)
-		default:
-			b.WriteByte(' ')
-			column++
-		}
-		b.WriteString(word)
-		column += size
-	}
-	return b.String()
-}
-
 // printNext names the commands with the context that made this assembly, since the CDK CLI synthesizes again.
-func printNext(w io.Writer, stacks []stack) {
+func printNext(w io.Writer, stacks []assembly.Stack) {
 	context := ""
-	switch names := environments(stacks); {
-	case slices.ContainsFunc(stacks, func(s stack) bool { return s.Nested }):
+	switch names := assembly.Environments(stacks); {
+	case slices.ContainsFunc(stacks, func(s assembly.Stack) bool { return s.Nested }):
 		context = " -c delivery=true"
 	case len(names) == 1 && names[0] != "":
 		context = " -c env=" + names[0]
 	}
 	diff, deploy := "npx cdk diff"+context, "npx cdk deploy --all"+context
 	fmt.Fprintf(w, "\n%s\n\n  %-*s  what a deployment would change\n  %-*s  create or update the stacks\n",
-		bold("Next"), len(deploy), diff, len(deploy), deploy)
-}
-
-func count(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
+		terminal.Bold("Next"), len(deploy), diff, len(deploy), deploy)
 }

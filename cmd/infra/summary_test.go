@@ -2,13 +2,14 @@ package main
 
 import (
 	"bytes"
-	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+
+	"flask-on-fargate/internal/assembly"
+	"flask-on-fargate/internal/terminal"
 
 	"github.com/fatih/color"
 )
@@ -32,7 +33,7 @@ func TestSummaryShowsAnAssembly(t *testing.T) {
 				t.Errorf("got:\n%s\nwant:\n%s", got, want)
 			}
 			for line := range strings.Lines(string(got)) {
-				if len(line) > summaryWidth+1 && !strings.Contains(line, "https://") {
+				if len(line) > terminal.Width+1 && !strings.Contains(line, "https://") {
 					t.Errorf("line of %d columns: %s", len(line), line)
 				}
 			}
@@ -61,12 +62,12 @@ func TestSummaryColoursOnlyHeadings(t *testing.T) {
 }
 
 func TestSummaryBreaksLongNames(t *testing.T) {
-	stacks := []stack{{
+	stacks := []assembly.Stack{{
 		Name: strings.Repeat("n", 128), Path: "dev/Data", Resources: 500,
-		Outputs: []output{{Name: "AlbDnsName", Description: strings.Repeat("word ", 40)}},
+		Outputs: []assembly.Output{{Name: "AlbDnsName", Description: strings.Repeat("word ", 40)}},
 	}}
 	for line := range strings.Lines(stackTable(stacks)) {
-		if len(strings.TrimRight(line, "\n")) > summaryWidth {
+		if len(strings.TrimRight(line, "\n")) > terminal.Width {
 			t.Errorf("line of %d columns: %s", len(line), line)
 		}
 	}
@@ -101,52 +102,4 @@ func write(t *testing.T, files map[string]string) string {
 		}
 	}
 	return dir
-}
-
-func TestReadAssemblyTakesMetadataFromTheManifestToo(t *testing.T) {
-	dir := write(t, map[string]string{
-		"manifest.json": `{"artifacts": {"S": {
-			"type": "aws:cloudformation:stack", "environment": "aws://unknown-account/unknown-region",
-			"properties": {"templateFile": "S.template.json"},
-			"metadata": {"/S/A": [{"type": "aws:cdk:warning", "data": "inline [ack: id:a]"}]},
-			"additionalMetadataFile": "S.metadata.json"}}}`,
-		"S.metadata.json": `{"/S/B": [
-			{"type": "aws:cdk:creationStack", "data": ["frame"]}, {"type": "aws:cdk:warning", "data": "in the file"}]}`,
-		"S.template.json": `{"Resources": {}}`,
-	})
-	stacks, err := readAssembly(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := stacks[0].Warnings
-	want := []warning{{"S/A", "inline", "id:a"}, {"S/B", "in the file", ""}}
-	if len(got) != 2 || got[0] != want[0] || got[1] != want[1] {
-		t.Errorf("warnings %v, want %v", got, want)
-	}
-	if s := stacks[0]; s.Name != "S" || s.environment() != "" || s.Account != "" || s.Region != "" {
-		t.Errorf("stack without name, path and environment in the manifest: %+v", s)
-	}
-}
-
-func TestReadAssemblySaysWhatToDo(t *testing.T) {
-	const manifest = `{"artifacts": {"S": {"type": "aws:cloudformation:stack", "properties": {"templateFile": "S.template.json"}}}}`
-	for name, test := range map[string]struct {
-		files   map[string]string
-		missing bool
-		want    string
-	}{
-		"no manifest": {nil, true, "run `make synth`"},
-		"no template": {map[string]string{"manifest.json": manifest}, true, "run `make synth`"},
-		"broken file": {map[string]string{"manifest.json": `{"artifacts"`}, false, "manifest.json is not the JSON of a cloud assembly"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			_, err := readAssembly(write(t, test.files))
-			if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), "make synth") {
-				t.Fatalf("error %v, want it to contain %q", err, test.want)
-			}
-			if errors.Is(err, fs.ErrNotExist) != test.missing {
-				t.Errorf("errors.Is(err, fs.ErrNotExist) = %v, want %v", !test.missing, test.missing)
-			}
-		})
-	}
 }

@@ -57,7 +57,7 @@ type outcome struct {
 
 // follow looks once at the deployment of the run that a job belongs to. If it was not completed, the error says why.
 func (h *handler) follow(ctx context.Context, log *slog.Logger, job *events.CodePipelineJob) (outcome, error) {
-	p := progress{Began: h.now().UTC(), Since: h.now().UTC().Add(-slack)}
+	p := progress{Began: h.clock.Now().UTC(), Since: h.clock.Now().UTC().Add(-slack)}
 	if token := job.Data.ContinuationToken; token != "" {
 		p = progress{}
 		if err := json.Unmarshal([]byte(token), &p); err != nil || p.Began.IsZero() {
@@ -74,7 +74,7 @@ func (h *handler) follow(ctx context.Context, log *slog.Logger, job *events.Code
 	if err == nil && result.ended {
 		return result, nil
 	}
-	if limit := h.deployTimeout + followMargin; h.now().Sub(p.Began) > limit {
+	if limit := h.deployTimeout + followMargin; h.clock.Now().Sub(p.Began) > limit {
 		return outcome{}, fmt.Errorf("the deployment of %s has not ended within %s: %s; see in the console what it waits for",
 			cmp.Or(p.Image, "this run"), limit, cmp.Or(errorText(err), result.summary))
 	}
@@ -102,7 +102,7 @@ func (h *handler) look(ctx context.Context, log *slog.Logger, job *events.CodePi
 		return outcome{}, err
 	}
 	if d == nil {
-		if limit := min(appearTime, h.deployTimeout); h.now().Sub(p.Began) > limit {
+		if limit := min(appearTime, h.deployTimeout); h.clock.Now().Sub(p.Began) > limit {
 			return outcome{}, fmt.Errorf("no deployment of %s to service %s appeared within %s: see the error of the Deploy action, correct it, and run the pipeline again; "+
 				"if it has none, retry the whole stage, not this action alone",
 				p.Image, h.service, limit)
@@ -116,7 +116,7 @@ func (h *handler) look(ctx context.Context, log *slog.Logger, job *events.CodePi
 	}
 	p.Seen = p.Seen || !ended && !created.Before(p.Began.Add(-slack))
 	log.InfoContext(ctx, "deployment", "deployment", aws.ToString(d.ServiceDeploymentArn), "image", p.Image, "status", string(d.Status))
-	if ended && !p.Seen && created.Before(p.Began) && h.now().Sub(p.Began) <= slack {
+	if ended && !p.Seen && created.Before(p.Began) && h.clock.Now().Sub(p.Began) <= slack {
 		return outcome{summary: fmt.Sprintf("waiting for the deployment of %s: %s may be another run's", p.Image, lastPart(aws.ToString(d.ServiceDeploymentArn)))}, nil
 	}
 	result = outcome{id: aws.ToString(d.ServiceDeploymentArn)}
@@ -167,14 +167,14 @@ func (h *handler) succeeded(ctx context.Context, log *slog.Logger, d types.Servi
 	return result, nil
 }
 
-// failed is the error of a deployment that was not completed, with what ECS says of it and of the tasks that it stopped.
+// failed is the error of a deployment that was not completed, with the reasons of ECS and of the tasks that ECS stopped.
 func (h *handler) failed(ctx context.Context, d types.ServiceDeployment, what string) error {
 	reasons, err := h.stopReasons(ctx, d)
 	if err != nil {
 		// The reasons are of use, the verdict does not depend on them.
 		reasons = []string{"their reasons could not be read: " + short(err.Error())}
 	}
-	text := what + ": " + reason(d)
+	text := what + ": " + h.rollouts().Reason(d)
 	if len(reasons) > 0 {
 		text += ". Stopped tasks: " + strings.Join(reasons, "; ")
 	}

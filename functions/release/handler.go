@@ -9,6 +9,10 @@ import (
 	"runtime/debug"
 	"time"
 
+	"flask-on-fargate/internal/clock"
+	"flask-on-fargate/internal/plaintext"
+	"flask-on-fargate/internal/rollout"
+
 	"github.com/aws/aws-lambda-go/events"
 	"github.com/aws/aws-lambda-go/lambdacontext"
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -48,20 +52,19 @@ type handler struct {
 	settings
 	misconfigured error // the answer to every event
 
-	ecs       serviceReader
+	ecs       rollout.Reader
 	ecr       imageRetagger
 	pipeline  jobReporter
 	sns       publisher
 	artifacts func(events.CodePipelineArtifactCredentials) objectReader
-	now       func() time.Time
-	wait      func(context.Context, time.Duration) error
+	clock     clock.Clock
 	log       *slog.Logger
 }
 
 // handle is the Lambda handler. An error makes Lambda call it again, one and two minutes later, which is harmless. A job's
 // failure is no error: it is the job's result.
 func (h *handler) handle(ctx context.Context, raw json.RawMessage) error {
-	log, called := h.log, h.now()
+	log, called := h.log, h.clock.Now()
 	if lc, ok := lambdacontext.FromContext(ctx); ok {
 		log = log.With("requestId", lc.AwsRequestID)
 	}
@@ -120,7 +123,7 @@ func (h *handler) onDeployment(ctx context.Context, log *slog.Logger, e deployme
 			return fmt.Errorf("ECS announced at %s that a deployment of service %s was completed, but lists none that ended then; Lambda calls again, up to twice",
 				e.time.Format(time.RFC3339), h.service)
 		}
-		if err := h.wait(ctx, settlePause); err != nil {
+		if err := h.clock.Wait(ctx, settlePause); err != nil {
 			return err
 		}
 	}
@@ -166,7 +169,7 @@ func (h *handler) report(ctx context.Context, log *slog.Logger, job *events.Code
 	log.InfoContext(ctx, "job answered", "summary", result.summary, "ended", result.ended)
 	in := &codepipeline.PutJobSuccessResultInput{JobId: &job.ID, ExecutionDetails: &types.ExecutionDetails{}}
 	if result.summary != "" {
-		in.ExecutionDetails.Summary = aws.String(cut(oneLine(result.summary), maxMessage))
+		in.ExecutionDetails.Summary = aws.String(plaintext.Cut(plaintext.OneLine(result.summary), maxMessage))
 	}
 	if result.id != "" {
 		in.ExecutionDetails.ExternalExecutionId = &result.id
@@ -181,10 +184,10 @@ func (h *handler) report(ctx context.Context, log *slog.Logger, job *events.Code
 // failureMessage keeps the link whole, however long the error is.
 func (h *handler) failureMessage(failure error) string {
 	if h.misconfigured != nil {
-		return cut(oneLine(failure.Error()), maxMessage) // there is nothing to link to
+		return plaintext.Cut(plaintext.OneLine(failure.Error()), maxMessage) // there is nothing to link to
 	}
 	link := " " + h.deploymentsURL()
-	return cut(oneLine(failure.Error()), max(maxMessage-len(link), maxDetail)) + link
+	return plaintext.Cut(plaintext.OneLine(failure.Error()), max(maxMessage-len(link), maxDetail)) + link
 }
 
 // notMovedMessage says what to do after the last try. The call in it has an event without a time, so that the function does not
@@ -199,7 +202,7 @@ func (h *handler) notMovedMessage(failure error) string {
 		"Or start a deployment of the image that the service's task definition names. %[1]s follows it:\n"+
 		"aws ecs update-service --region %[11]s --force-new-deployment --cluster %[9]s --service %[3]s\n\n"+
 		"Deployments: %[10]s",
-		live, h.repository, h.service, cut(oneLine(failure.Error()), maxMessage),
+		live, h.repository, h.service, plaintext.Cut(plaintext.OneLine(failure.Error()), maxMessage),
 		lambdacontext.FunctionName, deploymentChange, h.serviceARN(), deploymentFailed, cluster, h.deploymentsURL(), region)
 }
 

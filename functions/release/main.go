@@ -10,7 +10,8 @@ import (
 	"context"
 	"log/slog"
 	"os"
-	"time"
+
+	"flask-on-fargate/internal/clock"
 
 	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-lambda-go/lambdacontext"
@@ -38,21 +39,8 @@ func main() {
 		pipeline:      codepipeline.NewFromConfig(cfg),
 		sns:           sns.NewFromConfig(cfg),
 		artifacts:     artifactsOf(cfg),
-		now:           time.Now,
-		wait:          wait,
+		clock:         clock.System,
 		log:           log,
 	}
 	lambda.Start(h.handle)
-}
-
-// wait returns early, with the context's error, if that ends.
-func wait(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
 }

@@ -81,7 +81,7 @@ func TestRetries(t *testing.T) {
 	}
 	services := map[string]func(context.Context, *server) error{
 		"ECS": func(ctx context.Context, s *server) error {
-			_, err := (&handler{ecs: ecs.NewFromConfig(config(s))}).list(ctx, time.Now())
+			_, err := (&handler{ecs: ecs.NewFromConfig(config(s))}).rollouts().Deployments(ctx, time.Now())
 			return err
 		},
 		"ECR": func(ctx context.Context, s *server) error {

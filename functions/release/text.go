@@ -2,7 +2,8 @@ package main
 
 import (
 	"strings"
-	"unicode"
+
+	"flask-on-fargate/internal/plaintext"
 )
 
 const (
@@ -17,28 +18,8 @@ const (
 	maxSubject = 100
 )
 
-// oneLine makes text from anywhere fit for a message: one line, no control characters, valid UTF-8.
-func oneLine(text string) string {
-	text = strings.Join(strings.Fields(strings.ToValidUTF8(text, "\uFFFD")), " ")
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) {
-			return -1
-		}
-		return r
-	}, text)
-}
-
-// cut shortens text to at most limit characters and marks where.
-func cut(text string, limit int) string {
-	runes := []rune(text)
-	if len(runes) <= limit {
-		return text
-	}
-	return string(runes[:limit-1]) + "…"
-}
-
-// short is how a value of unknown length and content is shown.
-func short(text string) string { return cut(oneLine(text), maxDetail) }
+// short shows a value of unknown length and content.
+func short(text string) string { return plaintext.Cut(plaintext.OneLine(text), maxDetail) }
 
 // subject is text as SNS takes it: printable ASCII, at most maxSubject characters.
 func subject(text string) string {
@@ -47,7 +28,7 @@ func subject(text string) string {
 			return '?'
 		}
 		return r
-	}, oneLine(text))
+	}, plaintext.OneLine(text))
 	return ascii[:min(len(ascii), maxSubject)]
 }
 

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"time"
 
+	"flask-on-fargate/internal/clock"
+
 	"github.com/aws/aws-lambda-go/events"
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/codepipeline"
@@ -121,12 +123,8 @@ func newWorld(t tester) *world {
 			}
 			return w
 		},
-		now: func() time.Time { return w.clock },
-		wait: func(ctx context.Context, d time.Duration) error {
-			w.clock = w.clock.Add(d)
-			return ctx.Err()
-		},
-		log: slog.New(slog.NewJSONHandler(&w.log, nil)),
+		clock: clock.Manual(&w.clock),
+		log:   slog.New(slog.NewJSONHandler(&w.log, nil)),
 	}
 	w.tags["live"] = w.push("seed")
 	w.complete(w.infrastructure())

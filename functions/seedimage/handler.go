@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-lambda-go/cfn"
@@ -16,6 +15,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"flask-on-fargate/internal/imagetag"
+	"flask-on-fargate/internal/plaintext"
 	"flask-on-fargate/internal/registry"
 )
 
@@ -138,19 +138,15 @@ func fits(live *registry.Image, p properties) error {
 	if live.RunsOn(p.Architecture.GOARCH()) {
 		return nil
 	}
-	var has []string
-	for _, platform := range live.Platforms {
-		has = append(has, platform.String())
-	}
 	return fmt.Errorf("the image %s:%s (%s) does not run on architecture %s: it has [%s], but no linux/%s; "+
 		"set architecture back, release an image that is built for both linux/amd64 and linux/arm64, then change it again (docs/releases.md)",
-		p.RepositoryName, imagetag.Live, live.Digest, p.Architecture, strings.Join(has, " "), p.Architecture.GOARCH())
+		p.RepositoryName, imagetag.Live, live.Digest, p.Architecture, live.PlatformNames(), p.Architecture.GOARCH())
 }
 
 // reason is an error's text on one line and, as JSON, within maxReason. A long one loses its middle: the beginning says
 // what failed, the end why.
 func reason(err error) string {
-	words := []rune(strings.Join(strings.Fields(err.Error()), " "))
+	words := []rune(plaintext.OneLine(err.Error()))
 	text := string(words)
 	for keep := min(len(words), maxReason); jsonLength(text) > maxReason; keep -= 20 {
 		text = string(words[:keep/2]) + " … " + string(words[len(words)-keep/2:])

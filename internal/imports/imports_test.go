@@ -21,17 +21,45 @@ var cdk = []string{"github.com/aws/aws-cdk-go", "github.com/aws/constructs-go", 
 // cdkNag only tests import: loading it costs every synth time.
 const cdkNag = "github.com/cdklabs/cdk-nag-go"
 
+// layers are the rooms of the tool and of the functions below internal/. None of them may depend on a room of a later line.
+var layers = [][]string{
+	{"clock", "folders", "imagetag", "plaintext", "platform", "registry", "rollout", "stop", "terminal"},
+	{"assembly"},
+	{"change", "synthesis"},
+	{"account", "guard"},
+	{"release", "review", "smoke"},
+}
+
+// forFunctions are the rooms that functions use. The others are the tool's.
+var forFunctions = []string{"clock", "imagetag", "plaintext", "platform", "registry", "rollout"}
+
 // forbidden maps each part of this module to the packages and modules that nothing below it may depend on, directly
 // or through others. What is below node_modules is not ours.
-var forbidden = map[string][]string{
-	module + "/cmd":        append([]string{module + "/stacks", module + "/constructs"}, cdk...),
-	module + "/config":     append([]string{module + "/stacks", module + "/constructs"}, cdk...),
-	module + "/functions":  append([]string{module + "/stacks", module + "/constructs"}, cdk...),
-	module + "/constructs": {module + "/stacks"},
-	module + "/local":      append([]string{module + "/stacks", module + "/constructs"}, cdk...),
-	module + "/internal":   {module + "/stacks", module + "/constructs"},
-	module:                 {cdkNag},
-}
+var forbidden = func() map[string][]string {
+	library := []string{module + "/stacks", module + "/constructs"}
+	parts := map[string][]string{
+		module + "/cmd":        slices.Concat(library, cdk),
+		module + "/config":     slices.Concat(library, cdk),
+		module + "/functions":  slices.Concat(library, cdk),
+		module + "/constructs": {module + "/stacks"},
+		module + "/local":      slices.Concat(library, cdk),
+		module + "/internal":   append(library, module+"/cmd", module+"/functions"),
+		module:                 {cdkNag, module + "/internal/golden"}, // only tests import these
+	}
+	later := cdk
+	for _, layer := range slices.Backward(layers) {
+		for _, room := range layer {
+			parts[module+"/internal/"+room] = later
+			if !slices.Contains(forFunctions, room) {
+				parts[module+"/functions"] = append(parts[module+"/functions"], module+"/internal/"+room)
+			}
+		}
+		for _, room := range layer {
+			later = append(slices.Clip(later), module+"/internal/"+room)
+		}
+	}
+	return parts
+}()
 
 type goPackage struct {
 	ImportPath   string
@@ -126,8 +154,15 @@ func TestViolationsAreFound(t *testing.T) {
 		"a function uses constructs-go":    {"functions/release/x", []string{"github.com/aws/constructs-go/constructs/v10"}, true},
 		"a construct uses a stack":         {"constructs/network", []string{module + "/stacks"}, true},
 		"internal uses a construct":        {"internal/removal", []string{module + "/constructs/network"}, true},
+		"internal uses a command":          {"internal/guard", []string{module + "/cmd/infra"}, true},
+		"a room uses jsii":                 {"internal/guard", []string{"github.com/aws/jsii-runtime-go"}, true},
+		"a room uses a later one":          {"internal/assembly", []string{module + "/internal/guard"}, true},
+		"a function uses the tool's room":  {"functions/release", []string{module + "/internal/release"}, true},
+		"a program uses what tests use":    {"internal/guard", []string{module + "/internal/golden"}, true},
 		"a command uses a construct":       {"cmd/infra", []string{module + "/constructs/network"}, true},
 		"a stack uses cdk-nag":             {"stacks", []string{cdkNag + "/cdknag/v2"}, true},
+		"a room uses an earlier one":       {"internal/guard", []string{module + "/internal/assembly", module + "/internal/stop"}, false},
+		"a function uses its room":         {"functions/release", []string{module + "/internal/rollout"}, false},
 		"a construct uses the CDK":         {"constructs/network", []string{"github.com/aws/aws-cdk-go/awscdk/v2", module + "/internal/removal"}, false},
 		"a stack uses a construct":         {"stacks", []string{module + "/constructs/network", module + "/config"}, false},
 		"a name that only begins the same": {"configuration", []string{"github.com/aws/aws-cdk-go/awscdk/v2"}, false},

@@ -196,6 +196,15 @@ func (i *Image) RunsOn(arch string) bool {
 	return slices.ContainsFunc(i.Platforms, func(p Platform) bool { return p.OS == "linux" && p.Architecture == arch })
 }
 
+// PlatformNames lists the image's platforms, as in "linux/amd64 linux/arm64".
+func (i *Image) PlatformNames() string {
+	var names []string
+	for _, platform := range i.Platforms {
+		names = append(names, platform.String())
+	}
+	return strings.Join(names, " ")
+}
+
 // Holds tells whether a digest is the image's own or that of one of its platforms.
 func (i *Image) Holds(digest string) bool {
 	return i.Digest.String() == digest ||

@@ -1,11 +1,10 @@
-package main
+package change
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
@@ -14,11 +13,14 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
 	"github.com/aws/smithy-go"
+
+	"flask-on-fargate/internal/assembly"
+	"flask-on-fargate/internal/clock"
 )
 
-// stackReader is what the guard asks of CloudFormation. It changes nothing.
-type stackReader interface {
-	stackDescriber
+// StackReader is the part of CloudFormation that tells about stacks. It changes nothing.
+type StackReader interface {
+	DescribeStacks(context.Context, *cloudformation.DescribeStacksInput, ...func(*cloudformation.Options)) (*cloudformation.DescribeStacksOutput, error)
 	DescribeChangeSet(context.Context, *cloudformation.DescribeChangeSetInput, ...func(*cloudformation.Options)) (*cloudformation.DescribeChangeSetOutput, error)
 	GetTemplate(context.Context, *cloudformation.GetTemplateInput, ...func(*cloudformation.Options)) (*cloudformation.GetTemplateOutput, error)
 }
@@ -31,45 +33,47 @@ const (
 	changeSetPatience = 10 * time.Minute
 )
 
-// changesOfChangeSet reads what CloudFormation itself says that a change set does. The templates, old and new, give the values:
-// so the same change has the same hash as without an account.
-func changesOfChangeSet(ctx context.Context, w world, api stackReader, stack, changeSet string, progress io.Writer) ([]resourceChange, error) {
-	old, _, err := deployedTemplate(ctx, api, stack)
+// ChangeSet names a change set of CloudFormation.
+type ChangeSet struct{ Stack, Name string }
+
+func (s ChangeSet) String() string { return fmt.Sprintf("change set %s of stack %s", s.Name, s.Stack) }
+
+// OfChangeSet returns what CloudFormation itself says of a change set. The values come from the templates before and after, so the
+// same change has the same hash as without an account. If the change set is gone, note says so.
+func OfChangeSet(ctx context.Context, c clock.Clock, api StackReader, set ChangeSet) (changes []Resource, note string, err error) {
+	old, _, err := deployedTemplate(ctx, api, set.Stack)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	listed, none, err := describeChangeSet(ctx, w, api, stack, changeSet)
-	// It is not documented whether CodePipeline keeps a change set without changes. Without one nothing can be executed.
+	listed, none, err := describe(ctx, c, api, set)
+	// AWS's documentation does not say whether CodePipeline keeps a change set without changes. Without one nothing can be executed.
 	if missing := new(types.ChangeSetNotFoundException); errors.As(err, &missing) && old != nil {
-		fmt.Fprintf(progress, "infra guard: %v: without it there is nothing to execute\n", err)
-		return nil, nil
+		return nil, fmt.Sprintf("%v: without it there is nothing to execute", err), nil
 	}
-	if err != nil || none {
-		return nil, err
+	if err != nil || none || old == nil { // without an old template the change set creates the stack
+		return nil, "", err
 	}
-	if old == nil { // the change set creates the stack
-		return nil, nil
-	}
-	newer, err := getTemplate(ctx, api, &cloudformation.GetTemplateInput{StackName: &stack, ChangeSetName: &changeSet})
+	newer, err := template(ctx, api, &cloudformation.GetTemplateInput{StackName: &set.Stack, ChangeSetName: &set.Name})
 	if err != nil {
-		return nil, fmt.Errorf("read the template of change set %s of stack %s: %w", changeSet, stack, err)
+		return nil, "", fmt.Errorf("read the template of %s: %w", set, err)
 	}
-	return changesOf(pair{Stack: stack, Old: old, New: newer}, listed)
+	changes, err = ofChangeSet(Pair{Stack: set.Stack, Old: old, New: newer}, listed)
+	return changes, "", err
 }
 
-// describeChangeSet waits until the change set is there, and returns all of it. The second result says that it has no changes.
-func describeChangeSet(ctx context.Context, w world, api stackReader, stack, changeSet string) ([]types.ResourceChange, bool, error) {
+// describe waits until the change set is complete, and returns all of it. The second result says that it has no changes.
+func describe(ctx context.Context, c clock.Clock, api StackReader, set ChangeSet) ([]types.ResourceChange, bool, error) {
 	fail := func(err error) ([]types.ResourceChange, bool, error) {
-		return nil, false, fmt.Errorf("change set %s of stack %s: %w", changeSet, stack, err)
+		return nil, false, fmt.Errorf("%s: %w", set, err)
 	}
-	in := &cloudformation.DescribeChangeSetInput{StackName: &stack, ChangeSetName: &changeSet, IncludePropertyValues: aws.Bool(true)}
+	in := &cloudformation.DescribeChangeSetInput{StackName: &set.Stack, ChangeSetName: &set.Name, IncludePropertyValues: aws.Bool(true)}
 	var all []types.ResourceChange
-	for deadline := w.now().Add(changeSetPatience); ; {
+	for deadline := c.Now().Add(changeSetPatience); ; {
 		out, err := api.DescribeChangeSet(ctx, in)
 		var missing *types.ChangeSetNotFoundException
 		switch {
 		case errors.As(err, &missing):
-			return fail(fmt.Errorf("it does not exist (%w); `aws cloudformation list-change-sets --stack-name %s` lists those that do", err, stack))
+			return fail(fmt.Errorf("it does not exist (%w); `aws cloudformation list-change-sets --stack-name %s` lists those that do", err, set.Stack))
 		case err != nil:
 			return fail(fmt.Errorf("%w; the credentials or the role must be allowed to read the stack", err))
 		}
@@ -77,10 +81,10 @@ func describeChangeSet(ctx context.Context, w world, api stackReader, stack, cha
 		switch out.Status {
 		case types.ChangeSetStatusCreateComplete:
 		case types.ChangeSetStatusCreatePending, types.ChangeSetStatusCreateInProgress:
-			if !w.now().Before(deadline) {
+			if !c.Now().Before(deadline) {
 				return fail(fmt.Errorf("it is still %s after %s; look at it in the console of CloudFormation, and run this again", out.Status, changeSetPatience))
 			}
-			if err := w.wait(ctx, changeSetInterval); err != nil {
+			if err := c.Wait(ctx, changeSetInterval); err != nil {
 				return fail(err)
 			}
 			continue
@@ -102,7 +106,7 @@ func describeChangeSet(ctx context.Context, w world, api stackReader, stack, cha
 }
 
 // deployedTemplate returns the template and the termination protection of a stack, or nil if the stack does not exist yet.
-func deployedTemplate(ctx context.Context, api stackReader, stack string) (document, bool, error) {
+func deployedTemplate(ctx context.Context, api StackReader, stack string) (assembly.Template, bool, error) {
 	out, err := api.DescribeStacks(ctx, &cloudformation.DescribeStacksInput{StackName: &stack})
 	var answer smithy.APIError
 	switch {
@@ -113,57 +117,52 @@ func deployedTemplate(ctx context.Context, api stackReader, stack string) (docum
 	case len(out.Stacks) != 1:
 		return nil, false, fmt.Errorf("look for stack %s: CloudFormation answered %d stacks of that name", stack, len(out.Stacks))
 	}
-	found := out.Stacks[0]
-	if found.StackStatus == types.StackStatusReviewInProgress { // there is a change set that would create it, and no template
+	if out.Stacks[0].StackStatus == types.StackStatusReviewInProgress { // there is a change set that would create it, and no template
 		return nil, false, nil
 	}
-	template, err := getTemplate(ctx, api, &cloudformation.GetTemplateInput{StackName: &stack})
+	deployed, err := template(ctx, api, &cloudformation.GetTemplateInput{StackName: &stack})
 	if err != nil {
 		return nil, false, fmt.Errorf("read the deployed template of stack %s: %w", stack, err)
 	}
-	return template, aws.ToBool(found.EnableTerminationProtection), nil
+	return deployed, aws.ToBool(out.Stacks[0].EnableTerminationProtection), nil
 }
 
-func getTemplate(ctx context.Context, api stackReader, in *cloudformation.GetTemplateInput) (document, error) {
+func template(ctx context.Context, api StackReader, in *cloudformation.GetTemplateInput) (assembly.Template, error) {
 	in.TemplateStage = types.TemplateStageOriginal
 	out, err := api.GetTemplate(ctx, in)
 	if err != nil {
 		return nil, err
 	}
-	var d document
-	if err := json.Unmarshal([]byte(aws.ToString(out.TemplateBody)), &d); err != nil {
+	var t assembly.Template
+	if err := json.Unmarshal([]byte(aws.ToString(out.TemplateBody)), &t); err != nil {
 		return nil, fmt.Errorf("it is no JSON, so that the CDK has not deployed it: %w", err)
 	}
-	return d, nil
+	return t, nil
 }
 
-// changesOf puts CloudFormation's own verdict into the neutral form that the rules judge.
-func changesOf(p pair, listed []types.ResourceChange) ([]resourceChange, error) {
-	older, newer, err := bothResources(p)
+// ofChangeSet gives CloudFormation's own verdict the form of this package.
+func ofChangeSet(p Pair, listed []types.ResourceChange) ([]Resource, error) {
+	b, err := newBuilder(p)
 	if err != nil {
 		return nil, err
 	}
-	b := builder{stack: p.Stack, old: older, new: newer, updates: map[string]map[string]alteration{}, unclear: map[string]string{}}
+	listed = slices.DeleteFunc(slices.Clone(listed), func(change types.ResourceChange) bool {
+		_, known := b.old[aws.ToString(change.LogicalResourceId)]
+		return !known // a new resource
+	})
 	for _, change := range listed {
-		id := aws.ToString(change.LogicalResourceId)
-		if _, known := older[id]; !known || change.Action == types.ChangeActionRemove {
-			continue // new, or missing in the new template
+		if change.Action != types.ChangeActionRemove { // else the new template does not have the resource
+			b.updates[*change.LogicalResourceId] = updatesOf(change)
 		}
-		b.updates[id] = updatesOf(change)
 	}
 	for _, change := range listed {
-		id := aws.ToString(change.LogicalResourceId)
-		if _, known := older[id]; known {
-			if unclear := b.unexplained(id, change); unclear != "" {
-				b.unclear[id] = unclear
-			}
-		}
+		b.doubts[*change.LogicalResourceId] = b.doubt(*change.LogicalResourceId, change)
 	}
 	return b.changes(), nil
 }
 
-// updatesOf returns what a change set says of the properties of one resource. A property can have several details, as where
-// its text changes and what it refers to does so too.
+// updatesOf returns what a change set says of the properties of one resource. A property can have several details, for instance if
+// both its text and the resource that it refers to change.
 func updatesOf(change types.ResourceChange) map[string]alteration {
 	updates := map[string]alteration{}
 	for _, d := range change.Details {
@@ -175,8 +174,8 @@ func updatesOf(change types.ResourceChange) map[string]alteration {
 			name = "Tags"
 		}
 		u := updates[name]
-		u.requires = max(u.requires, map[types.RequiresRecreation]recreation{
-			types.RequiresRecreationAlways: always, types.RequiresRecreationConditionally: conditionally,
+		u.requires = max(u.requires, map[types.RequiresRecreation]Recreation{
+			types.RequiresRecreationAlways: Always, types.RequiresRecreationConditionally: Conditionally,
 		}[d.Target.RequiresRecreation])
 		switch dynamic := d.Evaluation == types.EvaluationTypeDynamic; d.ChangeSource {
 		case types.ChangeSourceResourceReference:
@@ -189,7 +188,7 @@ func updatesOf(change types.ResourceChange) map[string]alteration {
 		if before, after := d.Target.BeforeValue, d.Target.AfterValue; before != nil && after != nil {
 			u.old, u.new = decodeValue(*before), decodeValue(*after)
 		}
-		if len(u.causes) > 0 { // what it refers to says more, in whatever order the details are
+		if len(u.causes) > 0 { // the reference says more, in whatever order the details are
 			u.old, u.new = nil, nil
 		}
 		updates[name] = u
@@ -206,23 +205,16 @@ func decodeValue(text string) any {
 	return text
 }
 
-// unexplained says why a resource may go although no property of it tells.
-func (b builder) unexplained(id string, change types.ResourceChange) string {
-	kind := protected[b.old[id].Type]
-	switch change.Action {
-	case types.ChangeActionModify:
-	case types.ChangeActionDynamic:
-		return fmt.Sprintf("CloudFormation cannot tell before the deployment what becomes of the %s.", kind)
-	case types.ChangeActionRemove:
-		if _, stays := b.new[id]; stays {
-			return fmt.Sprintf("CloudFormation removes the %s, although the new template has it.", kind)
-		}
-		return ""
-	default:
-		return ""
+// doubt says why a resource may be deleted or replaced although no property of it says so.
+func (b builder) doubt(id string, change types.ResourceChange) Doubt {
+	_, stays := b.new[id]
+	switch {
+	case change.Action == types.ChangeActionDynamic:
+		return Undecided
+	case change.Action == types.ChangeActionRemove && stays:
+		return RemovedYet
+	case change.Action == types.ChangeActionModify && change.Replacement == types.ReplacementTrue && len(b.replacing(id, map[string]bool{})) == 0:
+		return Unexplained
 	}
-	if change.Replacement == types.ReplacementTrue && len(b.replacing(id, map[string]bool{})) == 0 {
-		return fmt.Sprintf("CloudFormation says that the %s is replaced, and names no property that would explain it.", kind)
-	}
-	return ""
+	return NoDoubt
 }

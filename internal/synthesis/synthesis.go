@@ -1,4 +1,6 @@
-package main
+// Package synthesis makes the cloud assemblies that are compared: of this project, and of its git revisions. It runs in the root of the
+// project.
+package synthesis
 
 import (
 	"context"
@@ -8,66 +10,46 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 
 	"flask-on-fargate/config"
+	"flask-on-fargate/internal/assembly"
+	"flask-on-fargate/internal/folders"
 )
 
-// readAssemblies reads the assembly in dir, or, if dir has none itself, those in its folders.
-func readAssemblies(dir string) ([]stack, error) {
-	if _, err := os.Stat(filepath.Join(dir, manifestFile)); !errors.Is(err, fs.ErrNotExist) {
-		return readAssembly(dir)
-	}
-	inner, err := filepath.Glob(filepath.Join(dir, "*", manifestFile))
-	if err != nil || len(inner) == 0 {
-		return readAssembly(dir) // says what is missing
-	}
-	var all []stack
-	for _, file := range inner {
-		stacks, err := readAssembly(filepath.Dir(file))
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, stacks...)
-	}
-	return all, nil
-}
+// Base is what a change is compared with: a folder with assemblies, or a commit that has yet to be synthesized.
+type Base struct{ name, dir, commit string }
 
-// baseline is what is compared with: a folder with assemblies, or a commit that is to be synthesized.
-type baseline struct{ name, dir, commit string }
-
-// findBaseline looks base up, which is quick: a folder, or else a git revision.
-func findBaseline(ctx context.Context, base string) (baseline, error) {
+// FindBase looks up a folder, or else a git revision. That is quick.
+func FindBase(ctx context.Context, base string) (Base, error) {
 	if info, err := os.Stat(base); err == nil && info.IsDir() {
-		_, err := readAssemblies(base)
-		return baseline{name: base, dir: base}, err
+		_, err := assembly.ReadAll(base)
+		return Base{name: base, dir: base}, err
 	}
 	commit, err := git(ctx, "rev-parse", "--verify", "--quiet", "--end-of-options", base+"^{commit}")
 	if err != nil {
-		return baseline{}, fmt.Errorf("%q is neither a folder nor a git revision of this repository: name an assembly, as in cdk.out, or a revision, as in origin/main", base)
+		return Base{}, fmt.Errorf("%q is neither a folder nor a git revision of this repository: name an assembly, as in cdk.out, or a revision, as in origin/main", base)
 	}
-	return baseline{name: base, commit: commit}, nil
+	return Base{name: base, commit: commit}, nil
 }
 
-// has says whether there is an environment to compare with, as far as that is told without a synth.
-func (b baseline) has(ctx context.Context, env string) error {
+// Has returns an error if the base has no such environment, as far as is known without a synth.
+func (b Base) Has(ctx context.Context, env string) error {
 	if b.commit == "" {
-		_, err := stacksOf(b.dir, env)
+		_, err := assembly.ReadEnvironment(b.dir, env)
 		return err
 	}
-	if _, err := git(ctx, "cat-file", "-e", fmt.Sprintf("%s:%s/%s.yaml", b.commit, configDir, env)); err != nil {
+	if _, err := git(ctx, "cat-file", "-e", fmt.Sprintf("%s:%s/%s.yaml", b.commit, folders.Config, env)); err != nil {
 		return fmt.Errorf("the revision %s has no environment %s, so that there is nothing to compare with: name a later one, or remove --base to compare with the deployed stacks", b.name, env)
 	}
 	return nil
 }
 
-// assemblies returns a folder with assemblies of the environments, or of all that the baseline has if envs is nil. An
-// environment that it does not have is missing. Remove is to be called afterwards.
-func (b baseline) assemblies(ctx context.Context, envs []string, progress io.Writer) (dir string, remove func(), err error) {
+// Assemblies returns a folder with assemblies of the environments, or of all environments of the base if envs is nil. Environments
+// that the base does not have are missing. The caller must call remove afterwards.
+func (b Base) Assemblies(ctx context.Context, envs []string, progress io.Writer) (dir string, remove func(), err error) {
 	if b.commit == "" {
 		return b.dir, func() {}, nil
 	}
@@ -77,7 +59,7 @@ func (b baseline) assemblies(ctx context.Context, envs []string, progress io.Wri
 	}
 	tree := filepath.Join(scratch, "tree")
 	remove = func() {
-		// Also after an interruption, so with a context of its own.
+		// This must also work after an interruption, so it has a context of its own.
 		_, _ = git(context.WithoutCancel(ctx), "worktree", "remove", "--force", tree)
 		_ = os.RemoveAll(scratch)
 	}
@@ -92,13 +74,13 @@ func (b baseline) assemblies(ctx context.Context, envs []string, progress io.Wri
 	return dir, remove, nil
 }
 
-// synthesize puts the assembly of each environment that the commit's tree has into a folder of its own below to.
-// It uses nothing of the project there but `make synth`, since it may be an old one.
-func (b baseline) synthesize(ctx context.Context, tree, to string, envs []string, progress io.Writer) error {
+// synthesize puts the assembly of each environment that the commit's tree has into a folder of its own below to. The project there may
+// be an old one, so only its `make synth` is used.
+func (b Base) synthesize(ctx context.Context, tree, to string, envs []string, progress io.Writer) error {
 	if err := os.MkdirAll(to, 0o755); err != nil {
 		return err
 	}
-	there, err := config.Names(filepath.Join(tree, configDir))
+	there, err := config.Names(filepath.Join(tree, folders.Config))
 	if err != nil {
 		return err
 	}
@@ -115,21 +97,20 @@ func (b baseline) synthesize(ctx context.Context, tree, to string, envs []string
 		building = ""
 		cmd := exec.CommandContext(ctx, "make", "--no-print-directory", "synth", "ENV="+env)
 		cmd.Dir = tree
-		cmd.Env = append(withoutMake(os.Environ()), "CDK_VALIDATION=false") // what is compared is not deployed from here
+		cmd.Env = append(withoutMake(os.Environ()), "CDK_VALIDATION=false") // nothing is deployed from this assembly
 		if err := runQuietly(cmd); err != nil {
 			return fmt.Errorf("make synth ENV=%s: %w", env, err)
 		}
-		if err := os.Rename(filepath.Join(tree, defaultAssembly), filepath.Join(to, env)); err != nil {
+		if err := os.Rename(filepath.Join(tree, assembly.Default), filepath.Join(to, env)); err != nil {
 			return fmt.Errorf("make synth ENV=%s has left no assembly: %w", env, err)
 		}
 	}
 	return nil
 }
 
-// synthesizeHere writes the assembly of an environment of this project to dir. What is not deployed from there need not be
-// validated.
-func synthesizeHere(ctx context.Context, env, dir string, validate bool, progress io.Writer) error {
-	tools, err := filepath.Abs(nodeTools)
+// Here writes the assembly of an environment of this project to dir. An assembly that nobody deploys need not be validated.
+func Here(ctx context.Context, env, dir string, validate bool, progress io.Writer) error {
+	tools, err := filepath.Abs(folders.NodeTools)
 	if err != nil {
 		return err
 	}
@@ -149,19 +130,19 @@ func synthesizeHere(ctx context.Context, env, dir string, validate bool, progres
 	return nil
 }
 
-// synthesizeEveryHere puts the assembly of each environment of this project into a folder of its own below to.
-func synthesizeEveryHere(ctx context.Context, to string, progress io.Writer) error {
-	envs, err := config.Names(configDir)
+// EveryHere puts the assembly of each environment of this project into a folder of its own below to.
+func EveryHere(ctx context.Context, to string, progress io.Writer) error {
+	envs, err := config.Names(folders.Config)
 	if err != nil {
 		return err
 	}
 	for _, env := range envs {
-		if _, err := config.Load(configDir, env); err != nil {
+		if _, err := config.Load(folders.Config, env); err != nil {
 			return err
 		}
 	}
 	for _, env := range envs {
-		if err := synthesizeHere(ctx, env, filepath.Join(to, env), false, progress); err != nil {
+		if err := Here(ctx, env, filepath.Join(to, env), false, progress); err != nil {
 			return err
 		}
 	}
@@ -170,7 +151,7 @@ func synthesizeEveryHere(ctx context.Context, to string, progress io.Writer) err
 
 // runQuietly runs a command whose output is of interest only if it fails.
 func runQuietly(cmd *exec.Cmd) error {
-	// The terminal sends an interruption to all of them; this process only has to clean up afterwards.
+	// The terminal sends an interruption to every process; this one only has to clean up afterwards.
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	out, err := cmd.CombinedOutput()
 	if text := strings.TrimSpace(string(out)); err != nil && text != "" {
@@ -179,12 +160,7 @@ func runQuietly(cmd *exec.Cmd) error {
 	return err
 }
 
-// interruptible returns a context that ends with an interruption of this process, so that what it made can be removed.
-func interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
-	return signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-}
-
-// withoutMake removes what a make that has started this process would tell the one that it starts.
+// withoutMake removes the variables that a make which has started this process would hand on to the make that it starts.
 func withoutMake(environ []string) []string {
 	return slices.DeleteFunc(environ, func(v string) bool {
 		name, _, _ := strings.Cut(v, "=")
