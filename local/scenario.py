@@ -59,7 +59,7 @@ def run_in_copy(module: str) -> int:
             (copy / folder).parent.mkdir(parents=True, exist_ok=True)
             (copy / folder).symlink_to(ROOT / folder)
     # The copies of the sources are newer than what was built from them, which make would build again.
-    for built in (*copy.glob("bin/*"), copy / "dist/functions", copy / "dist/schema"):
+    for built in (*copy.glob("bin/*"), *copy.glob("dist/functions/*"), copy / "dist/schema"):
         os.utime(built)
     python = str(copy / ".local/venv/bin/python")
     child = children.start([python, "-m", module], cwd=copy)

@@ -1,4 +1,4 @@
-// Package function defines Lambda functions of this project: Go programs that functions/build.sh has built and zipped into dist/functions.
+// Package function defines Lambda functions of this project: Go programs that functions/build.sh has built and zipped.
 package function
 
 import (
