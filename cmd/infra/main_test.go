@@ -39,10 +39,10 @@ func TestWrongUsageExitsWith2AndSaysWhatToDo(t *testing.T) {
 		"unknown command":   {[]string{"sumary"}, `infra: "sumary" is no command; ` + "`infra --help` lists them"},
 		"unknown flag":      {[]string{"summary", "--wide"}, "unknown flag: --wide; `infra summary --help` lists the flags"},
 		"two assemblies":    {[]string{"summary", "a", "b"}, `2 directories given, ["a" "b"]: name one assembly, or none for cdk.out`},
-		"no command to run": {[]string{"validate-once"}, "COMMAND is missing; name the application after --"},
+		"no command to run": {[]string{"validate-once"}, "infra validate-once: requires at least 1 arg(s)"},
 		"command that is no file": {
-			[]string{"validate-once", "--", "bin/no-such-app"},
-			`COMMAND "bin/no-such-app" cannot be run: exec: "bin/no-such-app": stat bin/no-such-app: no such file or directory; build the application`,
+			[]string{"validate-once", "bin/no-such-app"},
+			`COMMAND "bin/no-such-app" cannot be run: fork/exec bin/no-such-app: no such file or directory; build the application`,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
