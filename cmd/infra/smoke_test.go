@@ -53,7 +53,7 @@ func TestSmokeSucceedsOnTheFirstGoodAnswer(t *testing.T) {
 		"204": {status(204, ""), "    0s  204 No Content: URL answers\n"},
 		"a redirect, which is not followed": {func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://never.invalid/", http.StatusMovedPermanently)
-		}, "    0s  301 Moved Permanently: URL answers\n"},
+		}, "    0s  301 Moved Permanently to http://never.invalid/: URL answers\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			url := answers(t, test.answer)

@@ -22,10 +22,11 @@ import (
 
 // The pace of a smoke test.
 const (
-	interval = 5 * time.Second  // between two requests
-	patience = 10 * time.Second // for one answer
-	pause    = 30 * time.Second // between two lines that say the same
-	maxBody  = 1000             // bytes of a body that are shown
+	interval    = 5 * time.Second  // between two requests
+	patience    = 10 * time.Second // for one answer
+	pause       = 30 * time.Second // between two lines that say the same
+	maxBody     = 1000             // bytes of a body that are shown
+	maxLocation = 200              // characters of a redirect's address that are shown
 )
 
 // CheckURL returns an error if a text cannot be the address of a website.
@@ -67,8 +68,8 @@ func HealthCheck(address, env string) (Test, error) {
 	return t, CheckURL(t.address)
 }
 
-// Run requests the address until it answers well, and prints the answers to out. The last request begins at the time-out, or lasts
-// beyond it.
+// Run requests the address until it answers well, and prints the answers to out. The last request may start at the time-out, so
+// that Run can take longer.
 func (t Test) Run(ctx context.Context, c clock.Clock, out io.Writer, timeout time.Duration) error {
 	client := &http.Client{
 		Timeout:       patience,
@@ -125,10 +126,14 @@ func get(ctx context.Context, client *http.Client, address string) answer {
 	}
 	defer response.Body.Close()
 	body, _ := io.ReadAll(io.LimitReader(response.Body, maxBody)) // the status is the answer; the body only helps
+	summary := response.Status
+	if to := response.Header.Get("Location"); to != "" {
+		summary += " to " + plaintext.Cut(plaintext.OneLine(to), maxLocation)
+	}
 	return answer{
 		answered: true,
 		status:   response.StatusCode,
-		summary:  response.Status,
+		summary:  summary,
 		body:     body,
 	}
 }
