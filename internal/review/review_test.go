@@ -10,8 +10,8 @@ import (
 	"flask-on-fargate/internal/assembly"
 	"flask-on-fargate/internal/change"
 	"flask-on-fargate/internal/folders"
-	"flask-on-fargate/internal/golden"
 	"flask-on-fargate/internal/review"
+	"flask-on-fargate/internal/test/golden"
 )
 
 // compare asks AWS's resource schemas.
