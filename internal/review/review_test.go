@@ -38,7 +38,7 @@ func check(t *testing.T, name, base, app string, formats ...string) {
 		}
 		return stacks
 	}
-	r, err := review.Of(t.Context(), compare, review.Assemblies{Base: base, Earlier: read(base), Later: read(app)})
+	r, err := review.Of(t.Context(), compare, base, read(base), read(app))
 	if err != nil {
 		t.Fatal(err)
 	}
