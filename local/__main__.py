@@ -16,11 +16,12 @@ signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local import cdk, children, interrupts, leftovers, logs, mysql, report, scenario, server, settings, target, variables
+from local import cdk, children, interrupts, leftovers, logs, mysql, report, server, settings, target, variables
 from local import release as releases
 from local.aws import Cloud
 from local.failure import Failure
 from local.interrupts import Interrupted
+from local.tests import scenario
 
 USAGE = """python -m local COMMAND
 
@@ -188,12 +189,12 @@ def release(arguments: list[str]) -> int:
 
 def test(arguments: list[str]) -> int:
     no_arguments("test", arguments)
-    return scenario.run_in_copy("local.scenario")
+    return scenario.run_in_copy("local.tests.scenario")
 
 
 def faults(arguments: list[str]) -> int:
     no_arguments("faults", arguments)
-    return scenario.run_in_copy("local.faults")
+    return scenario.run_in_copy("local.tests.faults")
 
 
 def no_arguments(command: str, arguments: list[str]) -> None:

@@ -28,8 +28,8 @@ NOWHERE = "http://127.0.0.1:9"
 
 def synth(settings: Settings) -> str | None:
     """Synthesizes the stacks, for which no emulator is needed. Returns what the application says of a wrong configuration."""
-    ran = _run(["synth", "--quiet", "--context", f"env={ENV}", "--output", str(ASSEMBLY)], client_environment(settings.region, NOWHERE), lambda line: None, lambda: None)
-    return None if ran.code == 0 else ran.text
+    code, text = _run(["synth", "--quiet", "--context", f"env={ENV}", "--output", str(ASSEMBLY)], client_environment(settings.region, NOWHERE))
+    return text if code else None
 
 
 def deploy(target: Target, say: Callable[[str], None]) -> None:
@@ -41,9 +41,9 @@ def destroy(target: Target, say: Callable[[str], None]) -> None:
 
 
 def bootstrap(target: Target) -> None:
-    ran = _run(["bootstrap", f"aws://{ACCOUNT}/{target.region}"], client_environment(target.region, target.url), lambda line: None, lambda: None)
-    if ran.code:
-        raise Failure(f"cdk bootstrap failed with exit code {ran.code}; its output ends with\n{tail(ran.text)}")
+    code, text = _run(["bootstrap", f"aws://{ACCOUNT}/{target.region}"], client_environment(target.region, target.url))
+    if code:
+        raise Failure(f"cdk bootstrap failed with exit code {code}; its output ends with\n{tail(text)}")
 
 
 def stack_names(assembly: Path = ASSEMBLY) -> list[str]:
@@ -67,21 +67,16 @@ def _follow(arguments: list[str], target: Target, say: Callable[[str], None], wh
             raise Failure(f"{what} failed: the emulator (process {target.pid}) has ended meanwhile; its log ({EMULATOR_LOG.relative_to(ROOT)}) ends with\n{server.log_tail()}")
         progress.tick()
 
-    ran = _run(["--app", str(ASSEMBLY), *arguments], client_environment(target.region, target.url), progress.line, tick)
-    if ran.code:
-        raise Failure(f"{what} failed, the CDK CLI ended with exit code {ran.code}; all that it said is in {CLI_LOG.relative_to(ROOT)}"
-                      + ("" if progress.said_why else f", which ends with\n{tail(ran.text)}"))
+    code, text = _run(["--app", str(ASSEMBLY), *arguments], client_environment(target.region, target.url), progress.line, tick)
+    if code:
+        raise Failure(f"{what} failed, the CDK CLI ended with exit code {code}; all that it said is in {CLI_LOG.relative_to(ROOT)}"
+                      + ("" if progress.said_why else f", which ends with\n{tail(text)}"))
 
 
-class _Ran:
-    def __init__(self) -> None:
-        self.code = 0
-        self.text = ""
-
-
-def _run(arguments: list[str], environment: dict[str, str], line: Callable[[str], None], tick: Callable[[], None]) -> _Ran:
-    """Runs the CLI, keeps its output in the log, and hands out each line as it comes."""
-    ran = _Ran()
+def _run(arguments: list[str], environment: dict[str, str],
+         say: Callable[[str], None] = lambda line: None, tick: Callable[[], None] = lambda: None) -> tuple[int, str]:
+    """Runs the CLI, keeps its output in the log, and hands out each line as it comes. Returns the exit code and the output."""
+    output = b""
     CLI_LOG.parent.mkdir(parents=True, exist_ok=True)
     with CLI_LOG.open("ab") as log:
         log.write(f"\n$ cdk {' '.join(arguments)}    # {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode())
@@ -100,12 +95,11 @@ def _run(arguments: list[str], environment: dict[str, str], line: Callable[[str]
                     break
                 log.write(chunk)
                 log.flush()
-                ran.text += chunk.decode(errors="replace")
+                output += chunk
                 *lines, rest = (rest + chunk).split(b"\n")
-                for text in lines:
-                    line(text.decode(errors="replace"))
+                for line in lines:
+                    say(line.decode(errors="replace"))
         if rest:
-            line(rest.decode(errors="replace"))
+            say(rest.decode(errors="replace"))
         pipe.close()
-        ran.code = children.wait(child)
-    return ran
+    return children.wait(child), output.decode(errors="replace")

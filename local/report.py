@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -20,18 +19,7 @@ def table(rows: Iterable[Row]) -> str:
     return "\n".join(f"  {title:<{width}}  {text}".rstrip() for title, text in rows)
 
 
-def kinds(types: Iterable[str], inventory: dict[str, str]) -> list[tuple[str, int, int]]:
-    """How many of the deployed resources, and of their types, are of each kind: real first."""
-    resources: Counter[str] = Counter()
-    distinct: dict[str, set[str]] = {}
-    for kind_of in types:
-        kind = inventory.get(kind_of, "not listed")
-        resources[kind] += 1
-        distinct.setdefault(kind, set()).add(kind_of)
-    order = ["real", "stored", "declared"]
-    return [(kind, resources[kind], len(distinct[kind])) for kind in sorted(resources, key=lambda k: (order + [k]).index(k))]
-
-
+# In the order of the report.
 MEANINGS = {
     "real": "real: they do here what they do in AWS",
     "stored": "stored: they can be read back, and nothing acts on them",
@@ -40,15 +28,18 @@ MEANINGS = {
 }
 
 
-def kind_lines(found: Sequence[tuple[str, int, int]]) -> list[str]:
-    return [f"{resources:3} (types: {types:2}) are {MEANINGS.get(kind, kind)}" for kind, resources, types in found]
-
-
-def size(count: int) -> str:
-    return f"{count / 1e6:.0f} MB"
+def kind_lines(types: Iterable[str], inventory: dict[str, str]) -> list[str]:
+    """How many of the deployed resources, and of their types, are of each kind."""
+    found: dict[str, list[str]] = {}
+    for kind_of in types:
+        found.setdefault(inventory.get(kind_of, "not listed"), []).append(kind_of)
+    return [f"{len(found[kind]):3} (types: {len(set(found[kind])):2}) are {meaning}" for kind, meaning in MEANINGS.items() if kind in found]
 
 
 def memory_line(sizes: Sequence[tuple[str, int]]) -> str:
+    def size(count: int) -> str:
+        return f"{count / 1e6:.0f} MB"
+
     return f"{size(sum(s for _, s in sizes))} resident: " + ", ".join(f"{kind} {size(s)}" for kind, s in sizes)
 
 
@@ -56,7 +47,7 @@ def rows(target: Target, settings: Settings, cloud: Cloud, inventory: dict[str, 
     outputs = {part: cloud.outputs(settings.stack(part)) for part in ("data", "service")}
     secret = database(cloud, settings)
     types = [r["ResourceType"] for part in ("network", "data", "service", "pipeline") for r in cloud.resources(settings.stack(part))]
-    kind_rows = kind_lines(kinds(types, inventory.get("resourceTypes", {})))
+    kind_rows = kind_lines(types, inventory.get("resourceTypes", {}))
     return [
         ("application", outputs["service"].get("ApplicationUrl", "the service stack has no output ApplicationUrl")),
         ("database", f"{outputs['data'].get('RdsEndpoint')}:{secret.get('port')}, database {secret.get('dbname')}, user {secret.get('username')}"),

@@ -27,8 +27,8 @@ func copyProject(ctx context.Context, root, dir string) error {
 		}
 	}
 	for _, built := range []string{"bin", "dist"} {
-		if err := copyTree(filepath.Join(root, built), filepath.Join(dir, built)); err != nil {
-			return err
+		if output, err := exec.CommandContext(ctx, "cp", "-Rp", filepath.Join(root, built), dir).CombinedOutput(); err != nil {
+			return fmt.Errorf("copy %s: %w\n%s", built, err, output)
 		}
 	}
 	for _, installed := range []string{"node_modules", filepath.Join("internal", "change", "templatediff", "node_modules"), filepath.Join(".local", "mariadb")} {
@@ -48,22 +48,6 @@ func copyProject(ctx context.Context, root, dir string) error {
 		}
 	}
 	return nil
-}
-
-func copyTree(from, to string) error {
-	return filepath.WalkDir(from, func(path string, entry fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) && path == from {
-			return nil // not built
-		}
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		relative, err := filepath.Rel(from, path)
-		if err != nil {
-			return err
-		}
-		return copyFile(path, filepath.Join(to, relative))
-	})
 }
 
 // copyFile keeps the time: by it make sees that what is installed, which is linked, is in step.

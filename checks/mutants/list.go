@@ -23,7 +23,7 @@ type list struct {
 // group is the mutants of one file that the same command must kill.
 type group struct {
 	Part    string // of the project, for the summary
-	File    string // below the project's folder, with slashes
+	File    string // below the project's folder
 	Command string // a key of list.Commands
 	Mutants []edit
 }
@@ -80,7 +80,7 @@ func (l list) check(dir string) error {
 			errs = append(errs, fmt.Errorf("mutant %q is there twice: give the second another name, or remove it", m))
 		}
 		seen[m.String()] = true
-		if _, err := m.apply(dir); err != nil {
+		if _, _, err := m.apply(dir); err != nil {
 			errs = append(errs, err)
 		}
 	}
@@ -93,43 +93,38 @@ func (l list) check(dir string) error {
 	return errors.Join(errs...)
 }
 
-// apply returns the text of the mutant's file with the mutation.
-func (m mutant) apply(dir string) (string, error) {
-	data, err := os.ReadFile(m.path(dir))
+// apply returns the text of the mutant's file without the mutation and with it.
+func (m mutant) apply(dir string) (before, after string, err error) {
+	data, err := os.ReadFile(filepath.Join(dir, m.File))
 	if err != nil {
-		return "", fmt.Errorf("mutant %q: %w", m, err)
+		return "", "", fmt.Errorf("mutant %q: %w", m, err)
 	}
+	before = string(data)
 	if m.Find == m.Put {
-		return "", fmt.Errorf("mutant %q puts what it finds, %q: give another text to put", m, m.Find)
+		return "", "", fmt.Errorf("mutant %q puts what it finds, %q: give another text to put", m, m.Find)
 	}
-	if n := strings.Count(string(data), m.Find); m.Find == "" || n != 1 {
-		return "", fmt.Errorf("mutant %q: %s has %d times the text %q, want it once: adapt `find` in checks/mutants/mutants.yaml to the code as it is, or remove the mutant", m, m.File, n, m.Find)
+	if n := strings.Count(before, m.Find); m.Find == "" || n != 1 {
+		return "", "", fmt.Errorf("mutant %q: %s has %d times the text %q, want it once: adapt `find` in checks/mutants/mutants.yaml to the code as it is, or remove the mutant", m, m.File, n, m.Find)
 	}
-	return strings.Replace(string(data), m.Find, m.Put, 1), nil
+	return before, strings.Replace(before, m.Find, m.Put, 1), nil
 }
 
-func (m mutant) path(dir string) string { return filepath.Join(dir, filepath.FromSlash(m.File)) }
-
-// checkSyntax tells why the mutant's file in dir, mutated, is no valid program: a test that fails for that has not found the
-// fault.
-func (m mutant) checkSyntax(dir string) error {
-	data, err := os.ReadFile(m.path(dir))
-	if err != nil {
-		return err
-	}
+// checkSyntax tells why the mutant's file, which is in dir with this text, is no valid program: a test that fails for that has
+// not found the fault.
+func (m mutant) checkSyntax(dir, text string) error {
 	var tool *exec.Cmd
 	switch filepath.Ext(m.File) {
 	case ".go":
 		// Unlike `go build` it links no program.
-		tool = exec.Command("go", "list", "-export", "./"+filepath.ToSlash(filepath.Dir(m.File)))
+		tool = exec.Command("go", "list", "-export", "./"+filepath.Dir(m.File))
 	case ".sh":
 		tool = exec.Command("sh", "-n", m.File)
 	case ".json":
 		var v any
-		return json.Unmarshal(data, &v)
+		return json.Unmarshal([]byte(text), &v)
 	case ".yml", ".yaml":
 		var v any
-		return yaml.Unmarshal(data, &v)
+		return yaml.Unmarshal([]byte(text), &v)
 	default:
 		return fmt.Errorf("it is not known how to check the syntax of %s: add it to checkSyntax in checks/mutants/list.go", m.File)
 	}

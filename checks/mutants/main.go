@@ -51,7 +51,7 @@ func prove(ctx context.Context, out io.Writer, only *regexp.Regexp, jobs int) er
 	if err != nil {
 		return err
 	}
-	l, err := readList(filepath.FromSlash(listFile))
+	l, err := readList(listFile)
 	if err != nil {
 		return err
 	}
@@ -88,31 +88,30 @@ func prove(ctx context.Context, out io.Writer, only *regexp.Regexp, jobs int) er
 // report prints how many mutants of each part were killed, and which were not. That any was not is an error.
 func report(out io.Writer, verdicts []verdict, took time.Duration) error {
 	var parts []string
+	var alive []verdict
 	all, killed := map[string]int{}, map[string]int{}
 	for _, v := range verdicts {
-		if !slices.Contains(parts, v.Part) {
+		if all[v.Part] == 0 {
 			parts = append(parts, v.Part)
 		}
 		all[v.Part]++
-		if v.killed() {
+		if v.word() == "killed" {
 			killed[v.Part]++
+		} else {
+			alive = append(alive, v)
 		}
 	}
 	fmt.Fprintf(out, "\n%-24s %7s %4s\n", "PART", "KILLED", "OF")
-	sum := 0
 	for _, part := range parts {
 		fmt.Fprintf(out, "%-24s %7d %4d\n", part, killed[part], all[part])
-		sum += killed[part]
 	}
-	fmt.Fprintf(out, "\nmutants: %d of %d killed, in %.0f min\n", sum, len(verdicts), took.Minutes())
-	if sum == len(verdicts) {
-		return nil
+	fmt.Fprintf(out, "\nmutants: %d of %d killed, in %.0f min\n", len(verdicts)-len(alive), len(verdicts), took.Minutes())
+	for _, v := range alive {
+		line, _, _ := strings.Cut(v.line(), "\n") // an invalid one's output was printed before
+		fmt.Fprintf(out, "%-8s  %s\n", v.word(), line)
 	}
-	for _, v := range verdicts {
-		if !v.killed() {
-			line, _, _ := strings.Cut(v.line(), "\n") // an invalid one's output was printed before
-			fmt.Fprintf(out, "%-8s  %s\n", v.word(), line)
-		}
+	if len(alive) > 0 {
+		return errors.New("not every mutant was killed: one that survived is a missing test, write it; one that is invalid is to be corrected in " + listFile)
 	}
-	return errors.New("not every mutant was killed: one that survived is a missing test, write it; one that is invalid is to be corrected in " + listFile)
+	return nil
 }

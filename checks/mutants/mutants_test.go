@@ -135,7 +135,7 @@ func TestAnInterruptEndsTheCommandAndAllThatItStarted(t *testing.T) {
 
 func TestCopyProject(t *testing.T) {
 	root, dir := t.TempDir(), filepath.Join(t.TempDir(), "copy")
-	for name, text := range map[string]string{".gitignore": "/bin/\n/node_modules/\n/secret\n", "app.go": "package main\n", "sql/init.sql": "-- sql\n", "secret": "x", "bin/app": "built", "node_modules/x": "installed"} {
+	for name, text := range map[string]string{".gitignore": "/bin/\n/dist/\n/node_modules/\n/secret\n", "app.go": "package main\n", "sql/init.sql": "-- sql\n", "secret": "x", "bin/app": "built", "dist/schema/x": "built", "node_modules/x": "installed"} {
 		write(t, root, name, text)
 	}
 	old := time.Now().Add(-time.Hour)
@@ -150,7 +150,7 @@ func TestCopyProject(t *testing.T) {
 	if err := copyProject(t.Context(), root, dir); err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]string{"app.go": "package main\n", "sql/init.sql": "-- sql\n", "bin/app": "built", "node_modules/x": "installed"} {
+	for name, want := range map[string]string{"app.go": "package main\n", "sql/init.sql": "-- sql\n", "bin/app": "built", "dist/schema/x": "built", "node_modules/x": "installed"} {
 		if text, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(text) != want {
 			t.Errorf("%s: %q, %v; want %q", name, text, err, want)
 		}

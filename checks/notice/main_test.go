@@ -9,8 +9,8 @@ import (
 
 const mit = "Permission is hereby granted, free of charge, to …\n\nThe above copyright notice and this permission notice …"
 
-// module puts files into a module's folder and reads what goes with its package p/q.
-func module(t *testing.T, name string, files map[string]string) *component {
+// with puts files into a module's folder and adds what goes with its package p/q.
+func (c components) with(t *testing.T, name string, files map[string]string) components {
 	t.Helper()
 	root := t.TempDir()
 	dir := filepath.Join(root, "p", "q")
@@ -22,8 +22,7 @@ func module(t *testing.T, name string, files map[string]string) *component {
 			t.Fatal(err)
 		}
 	}
-	c := &component{name: name, version: "v1", texts: map[string]string{}}
-	if err := c.read(root, dir); err != nil {
+	if err := c.add(name+"\tv1", root, dir); err != nil {
 		t.Fatal(err)
 	}
 	return c
@@ -31,10 +30,10 @@ func module(t *testing.T, name string, files map[string]string) *component {
 
 func TestWrite(t *testing.T) {
 	var got strings.Builder
-	err := write(&got, []*component{
-		module(t, "second", map[string]string{"LICENSE.txt": "  " + mit + "\n"}),
-		module(t, "first", map[string]string{"LICENSE": mit, "license.go": "package a", "LICENSE.docs": "docs", "p/NOTICE": "Thanks", "p/q/LICENSE-x": "Neither the name of"}),
-	})
+	err := components{}.
+		with(t, "second", map[string]string{"LICENSE.txt": "  " + mit + "\n"}).
+		with(t, "first", map[string]string{"LICENSE": mit, "license.go": "package a", "LICENSE.docs": "docs", "p/NOTICE": "Thanks", "p/q/LICENSE-x": "Neither the name of"}).
+		write(&got)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +46,7 @@ func TestWrite(t *testing.T) {
 }
 
 func TestWrite_refuses_an_unknown_licence(t *testing.T) {
-	err := write(new(strings.Builder), []*component{module(t, "m", map[string]string{"LICENSE": "All rights reserved"}), module(t, "n", nil)})
+	err := components{}.with(t, "m", map[string]string{"LICENSE": "All rights reserved"}).with(t, "n", nil).write(new(strings.Builder))
 	if err == nil || !strings.Contains(err.Error(), "m v1 has no licence") || !strings.Contains(err.Error(), "n v1 has no licence") {
 		t.Errorf("got %v, want an error about m and n", err)
 	}

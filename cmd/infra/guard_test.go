@@ -19,8 +19,8 @@ import (
 	"flask-on-fargate/internal/change"
 	"flask-on-fargate/internal/clock"
 	"flask-on-fargate/internal/folders"
-	"flask-on-fargate/internal/golden"
 	"flask-on-fargate/internal/guard"
+	"flask-on-fargate/internal/test/golden"
 
 	"github.com/aws/smithy-go"
 	"github.com/google/go-cmp/cmp"

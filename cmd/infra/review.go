@@ -96,5 +96,5 @@ func (o reviewOptions) review(ctx context.Context, w world, progress io.Writer) 
 	if err != nil {
 		return review.Report{}, err
 	}
-	return review.Of(ctx, w.compare, review.Assemblies{Base: o.base, Earlier: earlier, Later: later})
+	return review.Of(ctx, w.compare, o.base, earlier, later)
 }

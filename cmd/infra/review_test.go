@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"flask-on-fargate/internal/golden"
+	"flask-on-fargate/internal/test/golden"
 )
 
 func TestReviewOfARevision(t *testing.T) {

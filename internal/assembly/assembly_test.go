@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"flask-on-fargate/internal/assembly"
-	"flask-on-fargate/internal/golden"
+	"flask-on-fargate/internal/test/golden"
 )
 
 // write creates the files of an assembly, from their names and contents, and returns its directory.

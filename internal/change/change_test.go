@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"flask-on-fargate/internal/change"
-	"flask-on-fargate/internal/golden"
+	"flask-on-fargate/internal/test/golden"
 )
 
 func TestHashTellsChangesApart(t *testing.T) {

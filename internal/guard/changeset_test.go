@@ -13,8 +13,8 @@ import (
 	"flask-on-fargate/internal/assembly"
 	"flask-on-fargate/internal/change"
 	"flask-on-fargate/internal/clock"
-	"flask-on-fargate/internal/golden"
 	"flask-on-fargate/internal/guard"
+	"flask-on-fargate/internal/test/golden"
 )
 
 // changeSetCase is a change set whose answers are recorded in internal/change/testdata.

@@ -9,8 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"flask-on-fargate/internal/change"
-	"flask-on-fargate/internal/golden"
 	"flask-on-fargate/internal/guard"
+	"flask-on-fargate/internal/test/golden"
 )
 
 // compare asks AWS's resource schemas.

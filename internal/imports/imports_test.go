@@ -44,7 +44,7 @@ var forbidden = func() map[string][]string {
 		module + "/constructs": {module + "/stacks"},
 		module + "/local":      slices.Concat(library, cdk),
 		module + "/internal":   append(library, module+"/cmd", module+"/functions"),
-		module:                 {cdkNag, module + "/internal/golden"}, // only tests import these
+		module:                 {cdkNag, module + "/internal/test"}, // only tests import these
 	}
 	later := cdk
 	for _, layer := range slices.Backward(layers) {
@@ -158,7 +158,7 @@ func TestViolationsAreFound(t *testing.T) {
 		"a room uses jsii":                 {"internal/guard", []string{"github.com/aws/jsii-runtime-go"}, true},
 		"a room uses a later one":          {"internal/assembly", []string{module + "/internal/guard"}, true},
 		"a function uses the tool's room":  {"functions/release", []string{module + "/internal/release"}, true},
-		"a program uses what tests use":    {"internal/guard", []string{module + "/internal/golden"}, true},
+		"a program uses what tests use":    {"internal/guard", []string{module + "/internal/test/golden"}, true},
 		"a command uses a construct":       {"cmd/infra", []string{module + "/constructs/network"}, true},
 		"a stack uses cdk-nag":             {"stacks", []string{cdkNag + "/cdknag/v2"}, true},
 		"a room uses an earlier one":       {"internal/guard", []string{module + "/internal/assembly", module + "/internal/stop"}, false},

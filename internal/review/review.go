@@ -41,19 +41,13 @@ type item struct {
 	folded  []string // names that Markdown folds away, and that a terminal leaves out
 }
 
-// Assemblies are what [Of] compares. Base says in words what Earlier is.
-type Assemblies struct {
-	Base           string
-	Earlier, Later []assembly.Stack
-}
-
-// Of reports what changes in every environment, in the order of their names.
-func Of(ctx context.Context, compare change.Comparer, a Assemblies) (Report, error) {
-	r := Report{base: a.Base}
-	names := assembly.Environments(slices.Concat(a.Later, a.Earlier))
+// Of reports what changes in every environment, in the order of their names. Base says in words what earlier is.
+func Of(ctx context.Context, compare change.Comparer, base string, earlier, later []assembly.Stack) (Report, error) {
+	r := Report{base: base}
+	names := assembly.Environments(slices.Concat(later, earlier))
 	slices.Sort(names)
 	for _, name := range names {
-		e, err := reviewEnvironment(ctx, compare, name, assembly.In(a.Earlier, name), assembly.In(a.Later, name))
+		e, err := reviewEnvironment(ctx, compare, name, assembly.In(earlier, name), assembly.In(later, name))
 		if err != nil {
 			return Report{}, fmt.Errorf("environment %s: %w", name, err)
 		}

@@ -10,8 +10,8 @@ import (
 	"flask-on-fargate/internal/assembly"
 	"flask-on-fargate/internal/change"
 	"flask-on-fargate/internal/folders"
-	"flask-on-fargate/internal/golden"
 	"flask-on-fargate/internal/review"
+	"flask-on-fargate/internal/test/golden"
 )
 
 // compare asks AWS's resource schemas.
@@ -38,7 +38,7 @@ func check(t *testing.T, name, base, app string, formats ...string) {
 		}
 		return stacks
 	}
-	r, err := review.Of(t.Context(), compare, review.Assemblies{Base: base, Earlier: read(base), Later: read(app)})
+	r, err := review.Of(t.Context(), compare, base, read(base), read(app))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -53,12 +53,12 @@ class App:
             if port in self._settings.load_balancer_ports:
                 return await loadbalancers.forward(self._settings, port, scope, receive, send)
             if scope["path"].startswith("/_local/"):
-                return await _json(send, *self._local(scope["method"], scope["path"].removeprefix("/_local/"), await _body(receive)))
+                return await _json(send, *self._local(scope["method"], scope["path"].removeprefix("/_local/"), await loadbalancers.read_body(receive)))
             if "registry" in self._faults and scope["path"].startswith("/v2/") and scope["method"] in ("POST", "PATCH", "PUT"):
                 return await _json(send, 503, {"errors": [{"code": "UNAVAILABLE", "message": "make local-faults lets the registry refuse uploads"}]})
             target = next((value.decode() for key, value in scope["headers"] if key.lower() == b"x-amz-target"), "")
             if target.startswith(pipeline.TARGET):
-                return await _json(send, *pipeline.handle(target.removeprefix(pipeline.TARGET), await _body(receive)))
+                return await _json(send, *pipeline.handle(target.removeprefix(pipeline.TARGET), await loadbalancers.read_body(receive)))
         await ministack.app.app(scope, receive, send)
 
     def _local(self, method: str, path: str, body: bytes) -> tuple[int, Any]:
@@ -79,15 +79,6 @@ class App:
         if kind == "jobs" and (job := pipeline.read(name)):
             return 200, job
         return 404, {"message": f"nothing is at /_local/{path}"}
-
-
-async def _body(receive: Any) -> bytes:
-    body: bytes = b""
-    while True:
-        message = await receive()
-        body += message.get("body", b"")
-        if not message.get("more_body"):
-            return body
 
 
 async def _json(send: Any, status: int, value: Any) -> None:

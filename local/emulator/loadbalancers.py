@@ -43,13 +43,17 @@ def inventory() -> list[dict[str, str]]:
     return [{"name": alb._lbs[arn]["LoadBalancerName"], "url": f"http://127.0.0.1:{port}"} for port, arn in _by_port.items() if arn in alb._lbs]
 
 
-async def forward(settings: Settings, port: int, scope: Any, receive: Any, send: Any) -> None:
-    body = b""
+async def read_body(receive: Any) -> bytes:
+    body: bytes = b""
     while True:
         message = await receive()
         body += message.get("body", b"")
         if not message.get("more_body"):
-            break
+            return body
+
+
+async def forward(settings: Settings, port: int, scope: Any, receive: Any, send: Any) -> None:
+    body = await read_body(receive)
     headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in scope["headers"]}
     query = scope.get("query_string", b"").decode("latin-1")
     with request_scope("000000000000", settings.region):

@@ -102,11 +102,9 @@ program can run.`,
 	cmd.Flags().StringVar(&o.registry, "registry", "", "http://HOST:PORT")
 	cmd.Flags().StringVar(&o.repository, "repository", "", "the repository's name")
 	cmd.Flags().StringVar(&o.tag, "tag", "", "the image's tag")
-	cmd.Flags().BoolVar(&o.any, "any", false, "push it whether it can run here or not")
 	cmd.Flags().BoolVar(&o.staticOnly, "static-only", false, "let only a static program pass, as is needed without root")
 	for _, name := range []string{"registry", "repository", "tag"} {
 		cobra.CheckErr(cmd.MarkFlagRequired(name))
 	}
-	cmd.MarkFlagsMutuallyExclusive("any", "static-only")
 	return cmd
 }

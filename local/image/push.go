@@ -30,7 +30,6 @@ type pushOptions struct {
 	registry, repository, tag string
 
 	arch       string // of this machine, in an image platform's words
-	any        bool
 	staticOnly bool
 }
 
@@ -55,7 +54,7 @@ func push(ctx context.Context, o pushOptions, stdout, stderr io.Writer) error {
 		return err
 	}
 	platforms, err := platformsOf(image)
-	if err == nil && !o.any {
+	if err == nil {
 		err = checkRuns(platforms, o.arch, o.staticOnly)
 	}
 	if err != nil {

@@ -220,7 +220,11 @@ Failed resources:
 class Report(unittest.TestCase):
     def test_counts_resources_and_types_of_each_kind(self) -> None:
         listed = {"A": "real", "B": "declared", "Custom::X": "real"}
-        self.assertEqual(report.kinds(["B", "A", "A", "Custom::X", "C"], listed), [("real", 3, 2), ("declared", 1, 1), ("not listed", 1, 1)])
+        self.assertEqual(report.kind_lines(["B", "A", "A", "Custom::X", "C"], listed), [
+            "  3 (types:  2) are real: they do here what they do in AWS",
+            "  1 (types:  1) are only declared: nothing of them is there",
+            "  1 (types:  1) are unknown to the emulator's list",
+        ])
 
     def test_titles_stand_in_one_column(self) -> None:
         self.assertEqual(report.table([("a", "x"), ("", "y"), ("long", "z"), ("", "")]), "  a     x\n        y\n  long  z\n")

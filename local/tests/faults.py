@@ -16,8 +16,8 @@ import urllib.request
 import zipfile
 from collections.abc import Callable
 
-from local.scenario import PREFIX, Environment, Run, Wrong, changed, expect, ledger, local, page, play, processes, until
 from local.target import ROOT
+from local.tests.scenario import PREFIX, Environment, Run, Wrong, changed, expect, ledger, local, page, play, processes, until
 
 # Bounds in seconds, from the fault to the end of the command.
 MAX_AFTER_KILL = 30
