@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"flask-on-fargate/config"
+	"flask-on-fargate/internal/templatecheck"
 )
 
 // Each test below shows a part of what this project promises, on the templates of the shipped environments.
@@ -29,18 +30,18 @@ func want(t *testing.T, r resource, wanted any, path ...any) {
 
 func TestNetwork(t *testing.T) {
 	forEachShipped(t, func(t *testing.T, env environment, cfg config.Environment) {
-		vpc := env.one(t, "AWS::EC2::VPC")
+		vpc := env.One(t, "AWS::EC2::VPC")
 		want(t, vpc, cfg.Network.CIDR, "CidrBlock")
 		want(t, vpc, true, "EnableDnsHostnames")
 		want(t, vpc, true, "EnableDnsSupport")
 
-		if got := len(env.all("AWS::EC2::Subnet")); got != 4 {
+		if got := len(env.All("AWS::EC2::Subnet")); got != 4 {
 			t.Errorf("%d subnets, want 4", got)
 		}
 		for _, kind := range []string{"Public", "Private"} {
 			zones := map[string]bool{}
 			for i := range 2 {
-				subnet := env.byPath(t, fmt.Sprintf("Network/%sSubnet%d/Subnet", kind, i+1))
+				subnet := env.ByPath(t, fmt.Sprintf("Network/%sSubnet%d/Subnet", kind, i+1))
 				zones[text(subnet.Properties["AvailabilityZone"])] = true
 				want(t, subnet, false, "MapPublicIpOnLaunch")
 			}
@@ -49,16 +50,16 @@ func TestNetwork(t *testing.T) {
 			}
 		}
 
-		closed := env.one(t, "Custom::VpcRestrictDefaultSG")
+		closed := env.One(t, "Custom::VpcRestrictDefaultSG")
 		want(t, closed, map[string]any{"Fn::GetAtt": []string{vpc.ID, "DefaultSecurityGroup"}}, "DefaultSecurityGroupId")
 	})
 }
 
 func TestTheConfiguredRangeIsSharedByTheSubnets(t *testing.T) {
 	env := decodeTemplates(t, synthesize(t, minimal(func(env *config.Environment) { env.Network.CIDR = "172.20.64.0/20" })))
-	want(t, env.one(t, "AWS::EC2::VPC"), "172.20.64.0/20", "CidrBlock")
+	want(t, env.One(t, "AWS::EC2::VPC"), "172.20.64.0/20", "CidrBlock")
 	var ranges []string
-	for _, subnet := range env.all("AWS::EC2::Subnet") {
+	for _, subnet := range env.All("AWS::EC2::Subnet") {
 		ranges = append(ranges, text(subnet.Properties["CidrBlock"]))
 	}
 	slices.Sort(ranges)
@@ -69,8 +70,8 @@ func TestTheConfiguredRangeIsSharedByTheSubnets(t *testing.T) {
 
 func TestRoutesLeadPublicSubnetsToTheInternetGatewayAndPrivateOnesToNAT(t *testing.T) {
 	forEachShipped(t, func(t *testing.T, env environment, cfg config.Environment) {
-		gateway := env.one(t, "AWS::EC2::InternetGateway")
-		nats := env.all("AWS::EC2::NatGateway")
+		gateway := env.One(t, "AWS::EC2::InternetGateway")
+		nats := env.All("AWS::EC2::NatGateway")
 		if len(nats) != cfg.Network.NatGateways {
 			t.Errorf("%d NAT gateways, want %d", len(nats), cfg.Network.NatGateways)
 		}
@@ -84,7 +85,7 @@ func TestRoutesLeadPublicSubnetsToTheInternetGatewayAndPrivateOnesToNAT(t *testi
 				t.Errorf("%s has the address %s, want an Elastic IP", nat.ID, address.ID)
 			}
 		}
-		for _, route := range env.all("AWS::EC2::Route") {
+		for _, route := range env.All("AWS::EC2::Route") {
 			want(t, route, "0.0.0.0/0", "DestinationCidrBlock")
 			if strings.Contains(route.ID, "Public") {
 				want(t, route, map[string]any{"Ref": gateway.ID}, "GatewayId")
@@ -92,10 +93,10 @@ func TestRoutesLeadPublicSubnetsToTheInternetGatewayAndPrivateOnesToNAT(t *testi
 				t.Errorf("%s leads to %v, want a NAT gateway", route.ID, target)
 			}
 		}
-		if got := len(env.all("AWS::EC2::Route")); got != 4 {
+		if got := len(env.All("AWS::EC2::Route")); got != 4 {
 			t.Errorf("%d default routes, want one for each of 4 subnets", got)
 		}
-		endpoint := env.one(t, "AWS::EC2::VPCEndpoint")
+		endpoint := env.One(t, "AWS::EC2::VPCEndpoint")
 		want(t, endpoint, "Gateway", "VpcEndpointType")
 		if got := readable(endpoint.Properties["ServiceName"]); got != "com.amazonaws.${AWS::Region}.s3" {
 			t.Errorf("the endpoint is for %v, want S3", got)
@@ -113,7 +114,7 @@ func TestRoutesLeadPublicSubnetsToTheInternetGatewayAndPrivateOnesToNAT(t *testi
 
 func TestLoadBalancer(t *testing.T) {
 	forEachShipped(t, func(t *testing.T, env environment, cfg config.Environment) {
-		balancer := env.one(t, "AWS::ElasticLoadBalancingV2::LoadBalancer")
+		balancer := env.One(t, "AWS::ElasticLoadBalancingV2::LoadBalancer")
 		want(t, balancer, "internet-facing", "Scheme")
 		want(t, balancer, "application", "Type")
 		for _, subnet := range references(balancer.Properties["Subnets"]) {
@@ -124,10 +125,10 @@ func TestLoadBalancer(t *testing.T) {
 		if attributes := text(balancer.Properties["LoadBalancerAttributes"]); !strings.Contains(attributes, `{"Key":"routing.http.drop_invalid_header_fields.enabled","Value":"true"}`) {
 			t.Errorf("header fields that are invalid reach the application: %s", attributes)
 		}
-		listener := env.one(t, "AWS::ElasticLoadBalancingV2::Listener")
+		listener := env.One(t, "AWS::ElasticLoadBalancingV2::Listener")
 		want(t, listener, 80, "Port")
 		want(t, listener, "HTTP", "Protocol")
-		group := env.one(t, "AWS::ElasticLoadBalancingV2::TargetGroup")
+		group := env.One(t, "AWS::ElasticLoadBalancingV2::TargetGroup")
 		want(t, listener, map[string]any{"Ref": group.ID}, "DefaultActions", 0, "TargetGroupArn")
 		want(t, group, "ip", "TargetType")
 		want(t, group, 5000, "Port")
@@ -147,18 +148,18 @@ func TestAnotherPortAndHealthCheckReachTheService(t *testing.T) {
 		env.Service.ContainerPort, env.Service.HealthCheckPath, env.Service.HealthCheckCodes = 8080, "/health", "200-399"
 		env.Service.HealthCheckGraceSeconds = 180
 	})))
-	group := env.one(t, "AWS::ElasticLoadBalancingV2::TargetGroup")
+	group := env.One(t, "AWS::ElasticLoadBalancingV2::TargetGroup")
 	want(t, group, 5000, "Port")
 	want(t, group, "/health", "HealthCheckPath")
 	want(t, group, "200-399", "Matcher", "HttpCode")
 	want(t, applicationTask(t, env), 8080, "ContainerDefinitions", 0, "PortMappings", 0, "ContainerPort")
 	want(t, applicationTask(t, env), map[string]any{"Name": "PORT", "Value": "8080"}, "ContainerDefinitions", 0, "Environment", 5)
-	want(t, env.one(t, "AWS::ECS::Service"), 8080, "LoadBalancers", 0, "ContainerPort")
-	want(t, env.one(t, "AWS::ECS::Service"), 180, "HealthCheckGracePeriodSeconds")
+	want(t, env.One(t, "AWS::ECS::Service"), 8080, "LoadBalancers", 0, "ContainerPort")
+	want(t, env.One(t, "AWS::ECS::Service"), 180, "HealthCheckGracePeriodSeconds")
 }
 
 func applicationTask(t *testing.T, env environment) resource {
-	return env.byPath(t, "Service/TaskDefinition/Resource")
+	return env.ByPath(t, "Service/TaskDefinition/Resource")
 }
 
 func TestTaskDefinition(t *testing.T) {
@@ -169,7 +170,7 @@ func TestTaskDefinition(t *testing.T) {
 		want(t, task, fmt.Sprint(cfg.Service.Memory), "Memory")
 		want(t, task, string(cfg.Architecture), "RuntimePlatform", "CpuArchitecture")
 
-		repository := env.one(t, "AWS::ECR::Repository")
+		repository := env.One(t, "AWS::ECR::Repository")
 		image := at(task.Properties, "ContainerDefinitions", 0, "Image")
 		if !slices.Contains(references(image), repository.ID) || !strings.HasSuffix(text(image), `":live"]]}`) {
 			t.Errorf("the image is %s, want %s:live", text(image), repository.ID)
@@ -186,7 +187,7 @@ func TestTaskDefinition(t *testing.T) {
 func TestApplicationContract(t *testing.T) {
 	forEachShipped(t, func(t *testing.T, env environment, cfg config.Environment) {
 		task := applicationTask(t, env)
-		database := env.one(t, "AWS::RDS::DBInstance")
+		database := env.One(t, "AWS::RDS::DBInstance")
 		want(t, task, []any{
 			map[string]any{"Name": "APP_ROLE", "Value": "web"},
 			map[string]any{"Name": "DATABASE_DB_NAME", "Value": cfg.Database.Name},
@@ -196,14 +197,14 @@ func TestApplicationContract(t *testing.T) {
 			map[string]any{"Name": "PORT", "Value": "5000"},
 		}, "ContainerDefinitions", 0, "Environment")
 
-		attachment := map[string]any{"Ref": env.one(t, "AWS::SecretsManager::SecretTargetAttachment").ID}
+		attachment := map[string]any{"Ref": env.One(t, "AWS::SecretsManager::SecretTargetAttachment").ID}
 		key := func(name string) any {
 			return map[string]any{"Fn::Join": []any{"", []any{attachment, ":" + name + "::"}}}
 		}
 		want(t, task, []any{
 			map[string]any{"Name": "DATABASE_PASSWORD", "ValueFrom": key("password")},
 			map[string]any{"Name": "DATABASE_USER", "ValueFrom": key("username")},
-			map[string]any{"Name": "FLASK_SECRET", "ValueFrom": map[string]any{"Ref": env.byPath(t, "Data/FlaskSecret/Resource").ID}},
+			map[string]any{"Name": "FLASK_SECRET", "ValueFrom": map[string]any{"Ref": env.ByPath(t, "Data/FlaskSecret/Resource").ID}},
 		}, "ContainerDefinitions", 0, "Secrets")
 	})
 }
@@ -218,7 +219,7 @@ func TestConfiguredVariablesAndSecretsReachTheApplication(t *testing.T) {
 	want(t, task, map[string]any{"Name": "LOG_LEVEL", "Value": "debug"}, "ContainerDefinitions", 0, "Environment", 4)
 	want(t, task, map[string]any{"Name": "STRIPE_KEY", "ValueFrom": arn + ":key::"}, "ContainerDefinitions", 0, "Secrets", 3)
 	want(t, task, map[string]any{"Name": "WHOLE", "ValueFrom": arn}, "ContainerDefinitions", 0, "Secrets", 4)
-	policy := env.byPath(t, "Service/TaskDefinition/ExecutionRole/DefaultPolicy/Resource")
+	policy := env.ByPath(t, "Service/TaskDefinition/ExecutionRole/DefaultPolicy/Resource")
 	if !strings.Contains(text(policy.Properties), `"`+arn+`"`) {
 		t.Errorf("the execution role may not read %s: %s", arn, text(policy.Properties))
 	}
@@ -230,8 +231,8 @@ func TestConfiguredCommandAndPoliciesReachTheTask(t *testing.T) {
 		env.Service.Command, env.Service.TaskPolicyArns = []string{"gunicorn", "app:app"}, policies
 	})))
 	want(t, applicationTask(t, env), []string{"gunicorn", "app:app"}, "ContainerDefinitions", 0, "Command")
-	want(t, env.byPath(t, "Service/TaskDefinition/TaskRole/Resource"), policies, "ManagedPolicyArns")
-	want(t, env.byPath(t, "Service/TaskDefinition/ExecutionRole/Resource"), nil, "ManagedPolicyArns")
+	want(t, env.ByPath(t, "Service/TaskDefinition/TaskRole/Resource"), policies, "ManagedPolicyArns")
+	want(t, env.ByPath(t, "Service/TaskDefinition/ExecutionRole/Resource"), nil, "ManagedPolicyArns")
 
 	none := applicationTask(t, decodeTemplates(t, synthesize(t, minimal(func(*config.Environment) {}))))
 	if _, given := at(none.Properties, "ContainerDefinitions", 0).(map[string]any)["Command"]; given {
@@ -257,7 +258,7 @@ func TestVariablesOfAShellReachTheTask(t *testing.T) {
 
 func TestApplicationLogs(t *testing.T) {
 	forEachShipped(t, func(t *testing.T, env environment, cfg config.Environment) {
-		logs := env.byPath(t, "Service/Logs/Resource")
+		logs := env.ByPath(t, "Service/Logs/Resource")
 		want(t, logs, "/ecs/"+cfg.Project+"-"+cfg.Name, "LogGroupName")
 		want(t, logs, cfg.LogRetentionDays, "RetentionInDays")
 		want(t, applicationTask(t, env), map[string]any{"Ref": logs.ID}, "ContainerDefinitions", 0, "LogConfiguration", "Options", "awslogs-group")
@@ -266,12 +267,12 @@ func TestApplicationLogs(t *testing.T) {
 
 func TestService(t *testing.T) {
 	forEachShipped(t, func(t *testing.T, env environment, cfg config.Environment) {
-		service := env.one(t, "AWS::ECS::Service")
-		want(t, service, map[string]any{"Ref": env.one(t, "AWS::ECS::Cluster").ID}, "Cluster")
+		service := env.One(t, "AWS::ECS::Service")
+		want(t, service, map[string]any{"Ref": env.One(t, "AWS::ECS::Cluster").ID}, "Cluster")
 		want(t, service, cfg.Service.DesiredCount, "DesiredCount")
 		want(t, service, true, "EnableExecuteCommand")
 		// Otherwise a task would need the right to write the logs of sessions.
-		want(t, env.one(t, "AWS::ECS::Cluster"), "NONE", "Configuration", "ExecuteCommandConfiguration", "Logging")
+		want(t, env.One(t, "AWS::ECS::Cluster"), "NONE", "Configuration", "ExecuteCommandConfiguration", "Logging")
 		want(t, service, "DISABLED", "NetworkConfiguration", "AwsvpcConfiguration", "AssignPublicIp")
 		for _, subnet := range references(at(service.Properties, "NetworkConfiguration", "AwsvpcConfiguration", "Subnets")) {
 			if !strings.Contains(subnet, "PrivateSubnet") {
@@ -279,7 +280,7 @@ func TestService(t *testing.T) {
 			}
 		}
 		want(t, service, map[string]any{"Ref": applicationTask(t, env).ID}, "TaskDefinition")
-		want(t, service, map[string]any{"Ref": env.one(t, "AWS::ElasticLoadBalancingV2::TargetGroup").ID}, "LoadBalancers", 0, "TargetGroupArn")
+		want(t, service, map[string]any{"Ref": env.One(t, "AWS::ElasticLoadBalancingV2::TargetGroup").ID}, "LoadBalancers", 0, "TargetGroupArn")
 		want(t, service, "app", "LoadBalancers", 0, "ContainerName")
 		want(t, service, cfg.Service.ContainerPort, "LoadBalancers", 0, "ContainerPort")
 	})
@@ -287,10 +288,10 @@ func TestService(t *testing.T) {
 
 func TestDeploymentSafety(t *testing.T) {
 	forEachShipped(t, func(t *testing.T, env environment, cfg config.Environment) {
-		service := env.one(t, "AWS::ECS::Service")
+		service := env.One(t, "AWS::ECS::Service")
 		want(t, service, []any{map[string]any{"CapacityProvider": "FARGATE", "Weight": 1}}, "CapacityProviderStrategy")
 		want(t, service, nil, "LaunchType")
-		want(t, env.one(t, "AWS::ECS::Cluster"), []string{"FARGATE"}, "CapacityProviders")
+		want(t, env.One(t, "AWS::ECS::Cluster"), []string{"FARGATE"}, "CapacityProviders")
 		want(t, service, map[string]any{
 			"DeploymentCircuitBreaker": map[string]any{
 				"Enable": true, "Rollback": true, "ResetOnHealthyTask": false,
@@ -299,7 +300,7 @@ func TestDeploymentSafety(t *testing.T) {
 		}, "DeploymentConfiguration")
 		want(t, service, "ENABLED", "AvailabilityZoneRebalancing")
 		want(t, service, cfg.Service.HealthCheckGraceSeconds, "HealthCheckGracePeriodSeconds")
-		if id := env.byPath(t, "Service/TaskDefinition/ExecutionRole/DefaultPolicy/Resource").ID; !slices.Contains(service.DependsOn, id) {
+		if id := env.ByPath(t, "Service/TaskDefinition/ExecutionRole/DefaultPolicy/Resource").ID; !slices.Contains(service.DependsOn, id) {
 			t.Errorf("the service does not wait for the right to pull its image (%s)", id)
 		}
 	})
@@ -307,7 +308,7 @@ func TestDeploymentSafety(t *testing.T) {
 
 func TestDatabase(t *testing.T) {
 	forEachShipped(t, func(t *testing.T, env environment, cfg config.Environment) {
-		database := env.one(t, "AWS::RDS::DBInstance")
+		database := env.One(t, "AWS::RDS::DBInstance")
 		want(t, database, "mysql", "Engine")
 		want(t, database, cfg.Database.EngineVersion, "EngineVersion")
 		want(t, database, cfg.Database.InstanceClass, "DBInstanceClass")
@@ -320,12 +321,12 @@ func TestDatabase(t *testing.T) {
 		want(t, database, cfg.Database.Name, "DBName")
 		want(t, database, cfg.Database.User, "MasterUsername")
 		want(t, database, cfg.Retain, "DeletionProtection")
-		for _, subnet := range references(env.one(t, "AWS::RDS::DBSubnetGroup").Properties["SubnetIds"]) {
+		for _, subnet := range references(env.One(t, "AWS::RDS::DBSubnetGroup").Properties["SubnetIds"]) {
 			if !strings.Contains(subnet, "PrivateSubnet") {
 				t.Errorf("the database is in %s, want private subnets", subnet)
 			}
 		}
-		parameters := env.one(t, "AWS::RDS::DBParameterGroup")
+		parameters := env.One(t, "AWS::RDS::DBParameterGroup")
 		want(t, database, map[string]any{"Ref": parameters.ID}, "DBParameterGroupName")
 		want(t, parameters, map[string]any{"require_secure_transport": "1"}, "Parameters")
 		want(t, parameters, "mysql"+cfg.Database.EngineVersion, "Family")
@@ -338,40 +339,40 @@ func TestDatabaseOptions(t *testing.T) {
 		env.Database.AllowMajorUpgrade = true
 		env.NotificationTopicArn = "arn:aws:sns:eu-west-1:123456789012:operators"
 	})))
-	database := env.one(t, "AWS::RDS::DBInstance")
-	want(t, env.one(t, "AWS::RDS::DBParameterGroup"), map[string]any{"require_secure_transport": "0"}, "Parameters")
+	database := env.One(t, "AWS::RDS::DBInstance")
+	want(t, env.One(t, "AWS::RDS::DBParameterGroup"), map[string]any{"require_secure_transport": "0"}, "Parameters")
 	want(t, database, true, "AllowMajorVersionUpgrade")
 	want(t, database, "open-source-rds-extended-support", "EngineLifecycleSupport")
-	events := env.one(t, "AWS::RDS::EventSubscription")
+	events := env.One(t, "AWS::RDS::EventSubscription")
 	want(t, events, "arn:aws:sns:eu-west-1:123456789012:operators", "SnsTopicArn")
 	want(t, events, []any{map[string]any{"Ref": database.ID}}, "SourceIds")
 
-	prod := decode(t, "prod").one(t, "AWS::RDS::DBInstance")
+	prod := decode(t, "prod").One(t, "AWS::RDS::DBInstance")
 	want(t, prod, "open-source-rds-extended-support-disabled", "EngineLifecycleSupport")
 }
 
 func TestSecretsAreGeneratedAndNeverWritten(t *testing.T) {
 	forEachShipped(t, func(t *testing.T, env environment, cfg config.Environment) {
-		credentials := env.byPath(t, "Data/Database/Credentials/Resource")
+		credentials := env.ByPath(t, "Data/Database/Credentials/Resource")
 		// A change of any of these makes a new password.
 		want(t, credentials, map[string]any{
 			"SecretStringTemplate": fmt.Sprintf(`{"username":"%s"}`, cfg.Database.User), "GenerateStringKey": "password",
 			"PasswordLength": 32, "ExcludePunctuation": true, "IncludeSpace": false, "RequireEachIncludedType": true,
 		}, "GenerateSecretString")
-		want(t, env.byPath(t, "Data/FlaskSecret/Resource"), map[string]any{
+		want(t, env.ByPath(t, "Data/FlaskSecret/Resource"), map[string]any{
 			"PasswordLength": 64, "ExcludePunctuation": true, "IncludeSpace": false, "RequireEachIncludedType": true,
 		}, "GenerateSecretString")
-		want(t, env.one(t, "AWS::RDS::DBInstance"), map[string]any{"Fn::Join": []any{"", []any{
+		want(t, env.One(t, "AWS::RDS::DBInstance"), map[string]any{"Fn::Join": []any{"", []any{
 			"{{resolve:secretsmanager:", map[string]any{"Ref": credentials.ID}, ":SecretString:password::}}",
 		}}}, "MasterUserPassword")
-		for _, secret := range env.all("AWS::SecretsManager::Secret") {
+		for _, secret := range env.All("AWS::SecretsManager::Secret") {
 			want(t, secret, nil, "SecretString")
 		}
 	})
 }
 
 func photos(t *testing.T, env environment) resource {
-	return env.byPath(t, "Data/Bucket/Resource")
+	return env.ByPath(t, "Data/Bucket/Resource")
 }
 
 func TestBucket(t *testing.T) {
@@ -383,7 +384,7 @@ func TestBucket(t *testing.T) {
 		}, "PublicAccessBlockConfiguration")
 		want(t, bucket, "AES256", "BucketEncryption", "ServerSideEncryptionConfiguration", 0, "ServerSideEncryptionByDefault", "SSEAlgorithm")
 		want(t, bucket, 7, "LifecycleConfiguration", "Rules", 0, "AbortIncompleteMultipartUpload", "DaysAfterInitiation")
-		policy := env.byPath(t, "Data/Bucket/Policy/Resource")
+		policy := env.ByPath(t, "Data/Bucket/Policy/Resource")
 		want(t, policy, "Deny", "PolicyDocument", "Statement", 0, "Effect")
 		want(t, policy, map[string]any{"Bool": map[string]any{"aws:SecureTransport": "false"}}, "PolicyDocument", "Statement", 0, "Condition")
 	})
@@ -391,7 +392,7 @@ func TestBucket(t *testing.T) {
 
 func TestRepository(t *testing.T) {
 	forEachShipped(t, func(t *testing.T, env environment, cfg config.Environment) {
-		repository := env.one(t, "AWS::ECR::Repository")
+		repository := env.One(t, "AWS::ECR::Repository")
 		want(t, repository, true, "ImageScanningConfiguration", "ScanOnPush")
 		want(t, repository, "MUTABLE_WITH_EXCLUSION", "ImageTagMutability")
 		want(t, repository, []any{map[string]any{
@@ -447,7 +448,7 @@ func TestLifecycleOfImages(t *testing.T) {
 		return images
 	}
 	forEachShipped(t, func(t *testing.T, env environment, _ config.Environment) {
-		rules := at(env.one(t, "AWS::ECR::Repository").Properties, "LifecyclePolicy", "LifecyclePolicyText").(string)
+		rules := at(env.One(t, "AWS::ECR::Repository").Properties, "LifecyclePolicy", "LifecyclePolicyText").(string)
 		if !strings.Contains(rules, `"tagStatus":"untagged","countType":"sinceImagePushed","countNumber":14,"countUnit":"days"`) {
 			t.Errorf("untagged images do not go after 14 days: %s", rules)
 		}
@@ -472,13 +473,13 @@ func TestLifecycleOfImages(t *testing.T) {
 
 func TestOutputs(t *testing.T) {
 	forEachShipped(t, func(t *testing.T, env environment, cfg config.Environment) {
-		dns := map[string]any{"Fn::GetAtt": []any{env.one(t, "AWS::ElasticLoadBalancingV2::LoadBalancer").ID, "DNSName"}}
+		dns := map[string]any{"Fn::GetAtt": []any{env.One(t, "AWS::ElasticLoadBalancingV2::LoadBalancer").ID, "DNSName"}}
 		wanted := map[string]any{
 			"service.AlbDnsName":     dns,
 			"service.ApplicationUrl": map[string]any{"Fn::Join": []any{"", []any{"http://", dns}}},
-			"service.ClusterName":    map[string]any{"Ref": env.one(t, "AWS::ECS::Cluster").ID},
-			"service.ServiceName":    map[string]any{"Fn::GetAtt": []any{env.one(t, "AWS::ECS::Service").ID, "Name"}},
-			"data.RdsEndpoint":       map[string]any{"Fn::GetAtt": []any{env.one(t, "AWS::RDS::DBInstance").ID, "Endpoint.Address"}},
+			"service.ClusterName":    map[string]any{"Ref": env.One(t, "AWS::ECS::Cluster").ID},
+			"service.ServiceName":    map[string]any{"Fn::GetAtt": []any{env.One(t, "AWS::ECS::Service").ID, "Name"}},
+			"data.RdsEndpoint":       map[string]any{"Fn::GetAtt": []any{env.One(t, "AWS::RDS::DBInstance").ID, "Endpoint.Address"}},
 			"data.S3BucketName":      map[string]any{"Ref": photos(t, env).ID},
 		}
 		for name, value := range wanted {
@@ -524,31 +525,31 @@ func TestDataIsKeptOrGoesAsConfigured(t *testing.T) {
 				t.Errorf("%s stays after destroy (%s) and holds no data", r.ID, r.DeletionPolicy)
 			}
 		}
-		want(t, env.one(t, "AWS::RDS::DBInstance"), !cfg.Retain, "DeleteAutomatedBackups")
-		emptied := slices.ContainsFunc(env.all("Custom::S3AutoDeleteObjects"), func(r resource) bool {
+		want(t, env.One(t, "AWS::RDS::DBInstance"), !cfg.Retain, "DeleteAutomatedBackups")
+		emptied := slices.ContainsFunc(env.All("Custom::S3AutoDeleteObjects"), func(r resource) bool {
 			return slices.Contains(references(r.Properties["BucketName"]), photos(t, env).ID)
 		})
 		if emptied == cfg.Retain {
 			t.Errorf("the bucket is emptied on destroy: %v, with retain: %v", emptied, cfg.Retain)
 		}
-		want(t, env.one(t, "AWS::ECR::Repository"), true, "EmptyOnDelete") // or a failed first deploy could not be rolled back
+		want(t, env.One(t, "AWS::ECR::Repository"), true, "EmptyOnDelete") // or a failed first deploy could not be rolled back
 	})
 }
 
 // Whatever writes logs has a declared group: one that it makes for itself stays after destroy.
 func TestEveryFunctionAndBuildHasADeclaredLogGroup(t *testing.T) {
 	forEachShipped(t, func(t *testing.T, env environment, cfg config.Environment) {
-		for _, function := range env.all("AWS::Lambda::Function") {
+		for _, function := range env.All("AWS::Lambda::Function") {
 			group := references(at(function.Properties, "LoggingConfig", "LogGroup"))
 			if len(group) != 1 || env.Resources[group[0]].Type != "AWS::Logs::LogGroup" {
 				t.Errorf("%s has no log group of its own: %v", function.ID, group)
 			}
 		}
-		build := env.one(t, "AWS::CodeBuild::Project")
+		build := env.One(t, "AWS::CodeBuild::Project")
 		if group := references(at(build.Properties, "LogsConfig", "CloudWatchLogs", "GroupName")); len(group) != 1 {
 			t.Errorf("%s has no log group of its own", build.ID)
 		}
-		if strings.Contains(text(env.all("AWS::IAM::Role")), "AWSLambdaBasicExecutionRole") {
+		if strings.Contains(text(env.All("AWS::IAM::Role")), "AWSLambdaBasicExecutionRole") {
 			t.Error("a role may create log groups")
 		}
 	})
@@ -577,7 +578,7 @@ func TestStacksWithDataAreProtectedWhereItIsKept(t *testing.T) {
 		if retain {
 			protected = []string{"-network", "-data"}
 		}
-		for _, broken := range checkProtection(assemble(t, minimal(func(env *config.Environment) { env.Retain = retain })), protected...) {
+		for _, broken := range templatecheck.Protection(terminationProtected(assemble(t, minimal(func(env *config.Environment) { env.Retain = retain }))), protected...) {
 			t.Errorf("with retain %t %s", retain, broken)
 		}
 	}
