@@ -11,7 +11,6 @@ import (
 	"testing"
 
 	"flask-on-fargate/config"
-	"flask-on-fargate/internal/platform"
 )
 
 // What a first deploy relies on: the seeded repository, and the schema gate between the database and the service.
@@ -213,35 +212,4 @@ func inProjectWith(t *testing.T, file, content string) {
 		t.Fatal(err)
 	}
 	t.Chdir(dir)
-}
-
-func TestAnARM64EnvironmentIsARM64Throughout(t *testing.T) {
-	env := decodeTemplates(t, synthesize(t, minimal(func(env *config.Environment) {
-		env.Architecture, env.Pipeline.Repository = platform.ARM64, "my-org/my-app"
-	})))
-	for _, task := range env.All("AWS::ECS::TaskDefinition") {
-		want(t, task, "ARM64", "RuntimePlatform", "CpuArchitecture")
-	}
-	ours := 0
-	for _, function := range env.All("AWS::Lambda::Function") {
-		if function.Properties["Runtime"] == "provided.al2023" {
-			ours++
-			want(t, function, []string{"arm64"}, "Architectures")
-		}
-	}
-	if ours != 4 {
-		t.Errorf("%d functions of this project, want 4", ours)
-	}
-	want(t, env.One(t, "AWS::CodeBuild::Project"), "ARM_CONTAINER", "Environment", "Type")
-	want(t, seedImage(t, env), "ARM64", "Architecture")
-
-	// What CloudFormation sees of the program must follow it: those of the two architectures differ.
-	versions := map[string]bool{}
-	for _, env := range []environment{env, decode(t, "dev")} {
-		version, _ := seedImage(t, env).Properties["ProgramVersion"].(string)
-		versions[version] = true
-	}
-	if len(versions) != 2 || versions[""] {
-		t.Errorf("the seed image's program has the versions %v for ARM64 and X86_64, want two: a new program would never be pushed", versions)
-	}
 }

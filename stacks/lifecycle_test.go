@@ -24,6 +24,72 @@ func TestNothingOfTheDeliveryStaysAfterDestroy(t *testing.T) {
 	}
 }
 
+// What holds data stays when its environment is retained, and everything goes when it is not.
+func TestDataIsKeptOrGoesAsConfigured(t *testing.T) {
+	forEachShipped(t, func(t *testing.T, env environment, cfg config.Environment) {
+		wanted := map[string]string{
+			"AWS::S3::Bucket": "Delete", "AWS::ECR::Repository": "Delete", "AWS::SecretsManager::Secret": "Delete", "AWS::RDS::DBInstance": "Delete",
+		}
+		if cfg.Retain {
+			wanted = map[string]string{
+				"AWS::S3::Bucket": "RetainExceptOnCreate", "AWS::ECR::Repository": "RetainExceptOnCreate",
+				"AWS::SecretsManager::Secret": "RetainExceptOnCreate", "AWS::RDS::DBInstance": "Snapshot",
+			}
+		}
+		for _, r := range env.Resources {
+			policy, holdsData := wanted[r.Type]
+			if strings.HasPrefix(r.ID, "pipeline.") {
+				policy, holdsData = "Delete", false // the pipeline's artifacts can be built again
+			}
+			if holdsData && r.DeletionPolicy != policy {
+				t.Errorf("%s has the deletion policy %q, want %q", r.ID, r.DeletionPolicy, policy)
+			}
+			if !holdsData && r.DeletionPolicy != "" && r.DeletionPolicy != "Delete" {
+				t.Errorf("%s stays after destroy (%s) and holds no data", r.ID, r.DeletionPolicy)
+			}
+		}
+		want(t, env.One(t, "AWS::RDS::DBInstance"), !cfg.Retain, "DeleteAutomatedBackups")
+		emptied := slices.ContainsFunc(env.All("Custom::S3AutoDeleteObjects"), func(r resource) bool {
+			return slices.Contains(references(r.Properties["BucketName"]), photos(t, env).ID)
+		})
+		if emptied == cfg.Retain {
+			t.Errorf("the bucket is emptied on destroy: %v, with retain: %v", emptied, cfg.Retain)
+		}
+		want(t, env.One(t, "AWS::ECR::Repository"), true, "EmptyOnDelete") // or a failed first deploy could not be rolled back
+	})
+}
+
+// Whatever writes logs has a declared group: one that it makes for itself stays after destroy.
+func TestEveryFunctionAndBuildHasADeclaredLogGroup(t *testing.T) {
+	forEachShipped(t, func(t *testing.T, env environment, cfg config.Environment) {
+		for _, function := range env.All("AWS::Lambda::Function") {
+			group := references(at(function.Properties, "LoggingConfig", "LogGroup"))
+			if len(group) != 1 || env.Resources[group[0]].Type != "AWS::Logs::LogGroup" {
+				t.Errorf("%s has no log group of its own: %v", function.ID, group)
+			}
+		}
+		build := env.One(t, "AWS::CodeBuild::Project")
+		if group := references(at(build.Properties, "LogsConfig", "CloudWatchLogs", "GroupName")); len(group) != 1 {
+			t.Errorf("%s has no log group of its own", build.ID)
+		}
+		if strings.Contains(text(env.All("AWS::IAM::Role")), "AWSLambdaBasicExecutionRole") {
+			t.Error("a role may create log groups")
+		}
+	})
+}
+
+func TestStacksWithDataAreProtectedWhereItIsKept(t *testing.T) {
+	for _, retain := range []bool{true, false} {
+		protected := []string{}
+		if retain {
+			protected = []string{"-network", "-data"}
+		}
+		for _, broken := range templatecheck.Protection(terminationProtected(assemble(t, minimal(func(env *config.Environment) { env.Retain = retain }))), protected...) {
+			t.Errorf("with retain %t %s", retain, broken)
+		}
+	}
+}
+
 // terminationProtected says of each stack, by its name, whether the assembly asks for its protection.
 func terminationProtected(all []cxapi.CloudFormationStackArtifact) map[string]bool {
 	protected := map[string]bool{}

@@ -178,6 +178,21 @@ func decodeStacks(t *testing.T, bodies map[string][]byte, names ...string) envir
 	return env
 }
 
+// forEachShipped runs a test on the templates of each shipped environment.
+func forEachShipped(t *testing.T, test func(t *testing.T, env environment, cfg config.Environment)) {
+	for _, name := range shipped {
+		t.Run(name, func(t *testing.T) { test(t, decode(t, name), load(t, name)) })
+	}
+}
+
+// want fails unless the value found at a path of a resource's properties has the wanted JSON.
+func want(t *testing.T, r resource, wanted any, path ...any) {
+	t.Helper()
+	if got := text(at(r.Properties, path...)); got != text(wanted) {
+		t.Errorf("%s: %v is %s, want %s", r.ID, path, got, text(wanted))
+	}
+}
+
 func golden(env, stack string) string {
 	return filepath.Join("stacks", "testdata", env, stack+".template.json")
 }
