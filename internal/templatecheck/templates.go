@@ -105,10 +105,10 @@ func qualify(node any, stack string, exports map[string]any) any {
 }
 
 // qualified is such a reference after [qualify].
-var qualified = regexp.MustCompile(`\$\{([a-z]+\.[A-Za-z0-9]+)\}`)
+var qualified = regexp.MustCompile(`\$\{([a-z]+\.[A-Za-z0-9]+)(?:\.[A-Za-z0-9.]+)?\}`)
 
 // substitution is a reference to a resource, or to its attribute, in the template of Fn::Sub.
-var substitution = regexp.MustCompile(`\$\{([A-Za-z0-9]+)(?:\.[A-Za-z0-9.]+)?\}`)
+var substitution = regexp.MustCompile(`\$\{([A-Za-z0-9]+(?:\.[A-Za-z0-9.]+)?)\}`)
 
 // All returns the resources of a type, sorted by id.
 func (e Templates) All(resourceType string) []Resource {

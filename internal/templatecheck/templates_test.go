@@ -23,6 +23,7 @@ var twoStacks = map[string][]byte{
 			"Imported": {"Fn::ImportValue": "dev-bucket"},
 			"Own": {"Ref": "Logs"},
 			"Pseudo": {"Ref": "AWS::Region"},
+			"Text": {"Fn::Sub": "${Logs.Arn}:* in ${AWS::Region}"},
 			"Joined": {"Fn::Join": ["/", [{"Fn::ImportValue": "dev-bucket"}, "*"]]}
 		}}}}`),
 }
@@ -42,11 +43,14 @@ func TestDecode(t *testing.T) {
 		}
 	})
 	t.Run("names the stack in references of its own", func(t *testing.T) {
-		want := map[string]any{"Own": "${service.Logs}", "Pseudo": "${AWS::Region}"}
+		want := map[string]any{"Own": "${service.Logs}", "Pseudo": "${AWS::Region}", "Text": "${service.Logs.Arn}:* in ${AWS::Region}"}
 		for name, wanted := range want {
 			if got := templatecheck.Readable(role.Properties[name]); got != wanted {
 				t.Errorf("%s is %v, want %v", name, got, wanted)
 			}
+		}
+		if got := templatecheck.References(role.Properties["Text"]); !slices.Equal(got, []string{"service.Logs"}) {
+			t.Errorf("the text refers to %q", got)
 		}
 		if !slices.Equal(role.DependsOn, []string{"service.Logs"}) {
 			t.Errorf("the role depends on %q", role.DependsOn)
