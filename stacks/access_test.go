@@ -1,7 +1,6 @@
 package stacks_test
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -9,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"flask-on-fargate/config"
+	"flask-on-fargate/internal/templatecheck"
 )
 
 // The whole set of what each role of the application may do. One action more or less fails.
@@ -17,10 +17,10 @@ func TestRolesAllowExactly(t *testing.T) {
 	forEachShipped(t, func(t *testing.T, env environment, cfg config.Environment) {
 		account := "${AWS::AccountId}"
 		name := cfg.Project + "-" + cfg.Name
-		id := func(path string) string { return env.byPath(t, path).ID }
-		repository := "${" + env.one(t, "AWS::ECR::Repository").ID + ".Arn}"
-		credentials := "${" + env.one(t, "AWS::SecretsManager::SecretTargetAttachment").ID + "}"
-		cluster := env.one(t, "AWS::ECS::Cluster").ID
+		id := func(path string) string { return env.ByPath(t, path).ID }
+		repository := "${" + env.One(t, "AWS::ECR::Repository").ID + ".Arn}"
+		credentials := "${" + env.One(t, "AWS::SecretsManager::SecretTargetAttachment").ID + "}"
+		cluster := env.One(t, "AWS::ECS::Cluster").ID
 		inCluster := ` if {"ArnEquals":{"ecs:cluster":"${` + cluster + `.Arn}"}}`
 		assets := "arn:aws:s3:::cdk-hnb659fds-assets-" + account + "-" + cfg.Region
 		pull := []string{
@@ -34,7 +34,7 @@ func TestRolesAllowExactly(t *testing.T) {
 		read := func(secret string) []string {
 			return []string{"secretsmanager:DescribeSecret on " + secret, "secretsmanager:GetSecretValue on " + secret}
 		}
-		service, ecs := env.one(t, "AWS::ECS::Service").ID, "arn:aws:ecs:"+cfg.Region+":"+account+":"
+		service, ecs := env.One(t, "AWS::ECS::Service").ID, "arn:aws:ecs:"+cfg.Region+":"+account+":"
 		ofService := func(kind string) string { return ecs + kind + "/${" + cluster + "}/${" + service + ".Name}/*" }
 		var followDeployments []string
 		for _, action := range []string{"ecs:ListServiceDeployments", "ecs:DescribeServiceDeployments", "ecs:DescribeServiceRevisions"} {
@@ -42,8 +42,8 @@ func TestRolesAllowExactly(t *testing.T) {
 				action+" on ${"+service+"}", action+" on "+ofService("service-deployment"), action+" on "+ofService("service-revision"))
 		}
 		artifacts := "${" + id("Pipeline/Artifacts/Resource") + ".Arn}"
-		build := "${" + env.one(t, "AWS::CodeBuild::Project").ID + ".Arn}"
-		connection := "${" + env.one(t, "AWS::CodeConnections::Connection").ID + ".ConnectionArn}"
+		build := "${" + env.One(t, "AWS::CodeBuild::Project").ID + ".Arn}"
+		connection := "${" + env.One(t, "AWS::CodeConnections::Connection").ID + ".ConnectionArn}"
 		push := []string{
 			"ecr:CompleteLayerUpload on " + repository, "ecr:InitiateLayerUpload on " + repository,
 			"ecr:PutImage on " + repository, "ecr:UploadLayerPart on " + repository,
@@ -64,7 +64,7 @@ func TestRolesAllowExactly(t *testing.T) {
 			}
 			return all
 		}
-		defaultGroup := "arn:aws:ec2:" + cfg.Region + ":" + account + ":security-group/${" + env.one(t, "AWS::EC2::VPC").ID + ".DefaultSecurityGroup}"
+		defaultGroup := "arn:aws:ec2:" + cfg.Region + ":" + account + ":security-group/${" + env.One(t, "AWS::EC2::VPC").ID + ".DefaultSecurityGroup}"
 
 		roles := map[string][]string{
 			"Service/TaskDefinition/TaskRole": {
@@ -119,7 +119,7 @@ func TestRolesAllowExactly(t *testing.T) {
 			}),
 			"Pipeline/Custom::S3AutoDeleteObjectsCustomResourceProvider/Role": slices.Concat(empty(artifacts), writeLogs("Pipeline/Custom::S3AutoDeleteObjectsCustomResourceProvider/Logs/Resource")),
 			"Service/SchemaInit/ProviderOnEventRole": slices.Concat(handlers, []string{
-				"states:StartExecution on ${" + env.one(t, "AWS::StepFunctions::StateMachine").ID + "}",
+				"states:StartExecution on ${" + env.One(t, "AWS::StepFunctions::StateMachine").ID + "}",
 			}),
 			"Service/SchemaInit/ProviderIsCompleteRole": handlers,
 			"Service/SchemaInit/Provider/waiter-state-machine/Role": slices.Concat(
@@ -129,12 +129,12 @@ func TestRolesAllowExactly(t *testing.T) {
 			roles["Data/Custom::S3AutoDeleteObjectsCustomResourceProvider/Role"] = slices.Concat(
 				empty("${"+id("Data/Bucket/Resource")+".Arn}"), writeLogs("Data/Custom::S3AutoDeleteObjectsCustomResourceProvider/Logs/Resource"))
 		}
-		for _, role := range env.all("AWS::IAM::Role") {
-			wanted := slices.Sorted(slices.Values(roles[strings.TrimSuffix(pathOf(role), "/Resource")]))
+		for _, role := range env.All("AWS::IAM::Role") {
+			wanted := slices.Sorted(slices.Values(roles[strings.TrimSuffix(templatecheck.Path(role), "/Resource")]))
 			if diff := cmp.Diff(wanted, permissions(env, role.ID)); diff != "" {
-				t.Errorf("%s (-want +got)\n%s", pathOf(role), diff)
+				t.Errorf("%s (-want +got)\n%s", templatecheck.Path(role), diff)
 			}
-			delete(roles, strings.TrimSuffix(pathOf(role), "/Resource"))
+			delete(roles, strings.TrimSuffix(templatecheck.Path(role), "/Resource"))
 		}
 		for role := range roles {
 			t.Errorf("there is no role %s", role)
@@ -144,67 +144,5 @@ func TestRolesAllowExactly(t *testing.T) {
 
 // schemaKey is the key of the SQL files' archive in the bootstrap bucket.
 func schemaKey(t *testing.T, env environment) string {
-	return at(env.byPath(t, "Service/SchemaInit/Resource/Default").Properties, "SchemaHash").(string) + ".zip"
-}
-
-// permissions returns what a role may do, by its policies and by those of resources that name it, as "action on resource", sorted.
-func permissions(env environment, role string) []string {
-	allowed := []string{}
-	for _, s := range policyStatements(env) {
-		if s.trust || s.denies || !slices.Contains(s.roles, role) && !slices.Contains(s.principals, "${"+role+".Arn}") {
-			continue
-		}
-		condition := ""
-		if s.condition != nil {
-			condition = " if " + text(readable(s.condition))
-		}
-		for _, action := range s.actions {
-			for _, on := range s.resources {
-				allowed = append(allowed, action+" on "+on+condition)
-			}
-		}
-	}
-	for _, arn := range list(env.Resources[role].Properties["ManagedPolicyArns"]) {
-		allowed = append(allowed, fmt.Sprintf("all of %v", readable(arn)))
-	}
-	slices.Sort(allowed)
-	return allowed
-}
-
-// readable turns CloudFormation's functions into the notation of Fn::Sub.
-func readable(node any) any {
-	object, ok := node.(map[string]any)
-	if !ok {
-		return node
-	}
-	switch {
-	case object["Ref"] != nil:
-		return fmt.Sprintf("${%v}", object["Ref"])
-	case object["Fn::GetAtt"] != nil:
-		return fmt.Sprintf("${%v.%v}", at(object, "Fn::GetAtt", 0), at(object, "Fn::GetAtt", 1))
-	case object["Fn::Sub"] != nil:
-		return object["Fn::Sub"]
-	case object["Fn::Join"] != nil:
-		var parts []string
-		for _, part := range list(at(object, "Fn::Join", 1)) {
-			parts = append(parts, fmt.Sprint(readable(part)))
-		}
-		return strings.Join(parts, at(object, "Fn::Join", 0).(string))
-	}
-	result := map[string]any{}
-	for key, value := range object {
-		result[key] = readable(value)
-	}
-	return result
-}
-
-// list is a value that IAM and CloudFormation allow as one or as several.
-func list(value any) []any {
-	switch value := value.(type) {
-	case nil:
-		return nil
-	case []any:
-		return value
-	}
-	return []any{value}
+	return at(env.ByPath(t, "Service/SchemaInit/Resource/Default").Properties, "SchemaHash").(string) + ".zip"
 }

@@ -131,7 +131,7 @@ func TestEveryCallOfAHandlerIsAllowed(t *testing.T) {
 			}
 			allowed := map[string]bool{}
 			env := withTopic(t)
-			for _, permission := range permissions(env, env.byPath(t, role+"/Resource").ID) {
+			for _, permission := range permissions(env, env.ByPath(t, role+"/Resource").ID) {
 				action, _, _ := strings.Cut(permission, " on ")
 				allowed[action] = true
 			}

@@ -96,7 +96,7 @@ func theDelivery(t *testing.T) environment {
 // actions returns the actions of a stage, in the order in which they run.
 func actions(t *testing.T, env environment, stage string) []map[string]any {
 	t.Helper()
-	for _, s := range list(env.one(t, "AWS::CodePipeline::Pipeline").Properties["Stages"]) {
+	for _, s := range list(env.One(t, "AWS::CodePipeline::Pipeline").Properties["Stages"]) {
 		if at(s, "Name") != stage {
 			continue
 		}
@@ -124,13 +124,13 @@ func build(t *testing.T, env environment, action any) (project resource, spec ma
 func TestDeliveryStages(t *testing.T) {
 	env := theDelivery(t)
 	var stages []string
-	for _, stage := range list(env.one(t, "AWS::CodePipeline::Pipeline").Properties["Stages"]) {
+	for _, stage := range list(env.One(t, "AWS::CodePipeline::Pipeline").Properties["Stages"]) {
 		stages = append(stages, at(stage, "Name").(string))
 	}
 	if wanted := []string{"Source", "Build", "UpdatePipeline", "Assets", "dev", "prod"}; !slices.Equal(stages, wanted) {
 		t.Errorf("stages %v, want %v", stages, wanted)
 	}
-	pipeline := env.one(t, "AWS::CodePipeline::Pipeline")
+	pipeline := env.One(t, "AWS::CodePipeline::Pipeline")
 	want(t, pipeline, "V2", "PipelineType")
 	want(t, pipeline, true, "RestartExecutionOnUpdate")
 	source := actions(t, env, "Source")[0]
@@ -233,7 +233,7 @@ func TestTheBuildsHaveThePinnedVersionsAndNoDocker(t *testing.T) {
 	if got := at(spec, "phases", "install", "runtime-versions", "nodejs"); got != versions.Node {
 		t.Errorf("the self-mutation has Node.js %v, want %s", got, versions.Node)
 	}
-	for _, project := range env.all("AWS::CodeBuild::Project") {
+	for _, project := range env.All("AWS::CodeBuild::Project") {
 		want(t, project, false, "Environment", "PrivilegedMode")
 		want(t, project, "aws/codebuild/standard:8.0", "Environment", "Image")
 	}
@@ -247,12 +247,12 @@ func TestAssetsArePublishedByOneBuild(t *testing.T) {
 
 func TestArtifactsAndCacheArePrivateAndExpire(t *testing.T) {
 	env := theDelivery(t)
-	for _, bucket := range env.all("AWS::S3::Bucket") {
+	for _, bucket := range env.All("AWS::S3::Bucket") {
 		want(t, bucket, 30, "LifecycleConfiguration", "Rules", 0, "ExpirationInDays")
 		want(t, bucket, "AES256", "BucketEncryption", "ServerSideEncryptionConfiguration", 0, "ServerSideEncryptionByDefault", "SSEAlgorithm")
 		want(t, bucket, true, "PublicAccessBlockConfiguration", "RestrictPublicBuckets")
 	}
-	for _, policy := range env.all("AWS::S3::BucketPolicy") {
+	for _, policy := range env.All("AWS::S3::BucketPolicy") {
 		want(t, policy, "Deny", "PolicyDocument", "Statement", 0, "Effect")
 		want(t, policy, map[string]any{"Bool": map[string]any{"aws:SecureTransport": "false"}}, "PolicyDocument", "Statement", 0, "Condition")
 	}
@@ -261,7 +261,7 @@ func TestArtifactsAndCacheArePrivateAndExpire(t *testing.T) {
 // The roles of our own steps. Those of the library's are the library's.
 func TestDeliveryRolesAllowExactly(t *testing.T) {
 	env := theDelivery(t)
-	arn := func(path string) string { return "${" + env.byPath(t, path).ID + ".Arn}" }
+	arn := func(path string) string { return "${" + env.ByPath(t, path).ID + ".Arn}" }
 	artifacts, cache, logs := arn("Delivery/Artifacts/Resource"), arn("Delivery/Cache/Resource"), arn("Delivery/Logs/Resource")
 	common := []string{
 		"logs:CreateLogStream on " + logs, "logs:PutLogEvents on " + logs,
@@ -281,7 +281,7 @@ func TestDeliveryRolesAllowExactly(t *testing.T) {
 	for path, more := range own {
 		wanted := append(slices.Clone(common), more...)
 		slices.Sort(wanted)
-		if diff := cmp.Diff(wanted, permissions(env, env.byPath(t, path).ID)); diff != "" {
+		if diff := cmp.Diff(wanted, permissions(env, env.ByPath(t, path).ID)); diff != "" {
 			t.Errorf("%s (-want +got)\n%s", path, diff)
 		}
 	}
@@ -289,18 +289,18 @@ func TestDeliveryRolesAllowExactly(t *testing.T) {
 		"Delivery/Pipeline/Pipeline/Role/Resource", "Delivery/Pipeline/Assets/FileRole/Resource", "Delivery/Pipeline/UpdatePipeline/SelfMutation/Role/Resource",
 		"Delivery/Custom::S3AutoDeleteObjectsCustomResourceProvider/Role",
 	}
-	for _, role := range env.all("AWS::IAM::Role") {
+	for _, role := range env.All("AWS::IAM::Role") {
 		if path := role.Metadata["aws:cdk:path"].(string); own[path] == nil && path != "Delivery/SmokeRole/Resource" && !slices.Contains(ofLibrary, path) {
 			t.Errorf("%s is a role that nobody judged: it may do %q", path, permissions(env, role.ID))
 		}
 	}
 	assume := `sts:AssumeRole on arn:*:iam::` + pipelineAccount + `:role/* if {"ForAnyValue:StringEquals":{"iam:ResourceTag/aws-cdk:bootstrap-role":["image-publishing","file-publishing","deploy"]}}`
-	if got := permissions(env, env.byPath(t, "Delivery/Pipeline/UpdatePipeline/SelfMutation/Role/Resource").ID); !slices.Contains(got, assume) {
+	if got := permissions(env, env.ByPath(t, "Delivery/Pipeline/UpdatePipeline/SelfMutation/Role/Resource").ID); !slices.Contains(got, assume) {
 		t.Errorf("self-mutation may do %q, want %s", got, assume)
 	}
-	pipeline := permissions(env, env.byPath(t, "Delivery/Pipeline/Pipeline/Role/Resource").ID)
+	pipeline := permissions(env, env.ByPath(t, "Delivery/Pipeline/Pipeline/Role/Resource").ID)
 	for _, service := range []string{"codeconnections", "codestar-connections"} {
-		if !slices.Contains(pipeline, service+":UseConnection on ${"+env.one(t, "AWS::CodeConnections::Connection").ID+".ConnectionArn}") {
+		if !slices.Contains(pipeline, service+":UseConnection on ${"+env.One(t, "AWS::CodeConnections::Connection").ID+".ConnectionArn}") {
 			t.Errorf("the pipeline may not use the connection by the name %s: %v", service, pipeline)
 		}
 	}
@@ -312,7 +312,7 @@ func TestADeliverysConnectionIsMadeOrGiven(t *testing.T) {
 	}
 	const arn = "arn:aws:codeconnections:us-east-1:111111111111:connection/12ab"
 	given := decodeDelivery(t, shippedDelivery(t, func(d *config.Delivery) { d.ConnectionArn = arn }))
-	if len(given.all("AWS::CodeConnections::Connection")) > 0 {
+	if len(given.All("AWS::CodeConnections::Connection")) > 0 {
 		t.Error("a connection is made although one is given")
 	}
 	if got := at(actions(t, given, "Source")[0], "Configuration", "ConnectionArn"); got != arn {
@@ -412,21 +412,21 @@ func TestAnEnvironmentInAnotherAccountAndRegion(t *testing.T) {
 			t.Errorf("%v runs as %s", action["Name"], role)
 		}
 	}
-	guard := permissions(env, env.byPath(t, "Delivery/Guard-prod/Role/Resource").ID)
+	guard := permissions(env, env.ByPath(t, "Delivery/Guard-prod/Role/Resource").ID)
 	if wanted := "sts:AssumeRole on arn:aws:iam::" + otherAccount + ":role/cdk-hnb659fds-lookup-role-" + otherAccount + "-eu-west-1"; !slices.Contains(guard, wanted) {
 		t.Errorf("the guard may do %v, want %s", guard, wanted)
 	}
-	if !slices.Contains(guard, "kms:Decrypt on ${"+env.byPath(t, "Delivery/ArtifactsKey/Resource").ID+".Arn}") {
+	if !slices.Contains(guard, "kms:Decrypt on ${"+env.ByPath(t, "Delivery/ArtifactsKey/Resource").ID+".Arn}") {
 		t.Errorf("the guard cannot read its input: %v", guard)
 	}
 	for _, path := range []string{"Delivery/Artifacts/Resource", "Delivery-eu-west-1/Artifacts/Resource"} {
-		bucket := env.byPath(t, path)
+		bucket := env.ByPath(t, path)
 		want(t, bucket, "aws:kms", "BucketEncryption", "ServerSideEncryptionConfiguration", 0, "ServerSideEncryptionByDefault", "SSEAlgorithm")
 		if bucket.DeletionPolicy != "Delete" {
 			t.Errorf("%s stays after destroy", path)
 		}
 	}
-	keys := env.all("AWS::KMS::Key")
+	keys := env.All("AWS::KMS::Key")
 	for _, key := range keys {
 		want(t, key, true, "EnableKeyRotation")
 	}
@@ -434,22 +434,22 @@ func TestAnEnvironmentInAnotherAccountAndRegion(t *testing.T) {
 		t.Errorf("%d keys, want one in each region", len(keys))
 	}
 	// The role that deploys in the other account reads the artifacts there.
-	stack := strings.SplitN(env.byPath(t, "Delivery-eu-west-1/Artifacts/Policy/Resource").ID, ".", 2)[0]
-	if policy := text(readable(env.byPath(t, "Delivery-eu-west-1/Artifacts/Policy/Resource").Properties["PolicyDocument"])); stack != "replica" || !strings.Contains(policy, "cdk-hnb659fds-deploy-role-"+otherAccount+"-eu-west-1") {
+	stack := strings.SplitN(env.ByPath(t, "Delivery-eu-west-1/Artifacts/Policy/Resource").ID, ".", 2)[0]
+	if policy := text(readable(env.ByPath(t, "Delivery-eu-west-1/Artifacts/Policy/Resource").Properties["PolicyDocument"])); stack != "replica" || !strings.Contains(policy, "cdk-hnb659fds-deploy-role-"+otherAccount+"-eu-west-1") {
 		t.Errorf("the other account cannot read the artifacts: %s", policy)
 	}
-	if key := text(readable(env.byPath(t, "Delivery-eu-west-1/ArtifactsKey/Resource").Properties["KeyPolicy"])); !strings.Contains(key, "cdk-hnb659fds-deploy-role-"+otherAccount+"-eu-west-1") {
+	if key := text(readable(env.ByPath(t, "Delivery-eu-west-1/ArtifactsKey/Resource").Properties["KeyPolicy"])); !strings.Contains(key, "cdk-hnb659fds-deploy-role-"+otherAccount+"-eu-west-1") {
 		t.Errorf("the other account cannot decrypt the artifacts: %s", key)
 	}
 	stores := map[string]string{}
-	for _, store := range list(env.one(t, "AWS::CodePipeline::Pipeline").Properties["ArtifactStores"]) {
+	for _, store := range list(env.One(t, "AWS::CodePipeline::Pipeline").Properties["ArtifactStores"]) {
 		stores[at(store, "Region").(string)] = fmt.Sprint(readable(at(store, "ArtifactStore", "Location")))
 		if at(store, "ArtifactStore", "EncryptionKey", "Type") != "KMS" {
 			t.Errorf("the artifacts in %v have no key of their own", at(store, "Region"))
 		}
 	}
 	if diff := cmp.Diff(map[string]string{
-		"us-east-1": "${" + env.byPath(t, "Delivery/Artifacts/Resource").ID + "}",
+		"us-east-1": "${" + env.ByPath(t, "Delivery/Artifacts/Resource").ID + "}",
 		"eu-west-1": "flask-app-delivery-eu-west-1-" + pipelineAccount,
 	}, stores); diff != "" {
 		t.Errorf("artifact stores (-want +got)\n%s", diff)
@@ -463,8 +463,8 @@ func TestAnEnvironmentInAnotherRegionOfTheSameAccountNeedsNoKey(t *testing.T) {
 		d.Environments[1].Environment.Region, d.Environments[1].Environment.Network.AvailabilityZones = "eu-west-1", nil
 	}))
 	env := decodeStacks(t, map[string][]byte{"delivery": bodies["flask-app-delivery"], "replica": bodies["flask-app-delivery-eu-west-1"]}, "delivery", "replica")
-	if keys := env.all("AWS::KMS::Key"); len(keys) > 0 {
+	if keys := env.All("AWS::KMS::Key"); len(keys) > 0 {
 		t.Errorf("%d keys", len(keys))
 	}
-	want(t, env.byPath(t, "Delivery-eu-west-1/Artifacts/Resource"), "flask-app-delivery-eu-west-1-"+pipelineAccount, "BucketName")
+	want(t, env.ByPath(t, "Delivery-eu-west-1/Artifacts/Resource"), "flask-app-delivery-eu-west-1-"+pipelineAccount, "BucketName")
 }

@@ -11,22 +11,21 @@ import (
 	"testing"
 
 	"flask-on-fargate/config"
-	"flask-on-fargate/internal/platform"
 )
 
 // What a first deploy relies on: the seeded repository, and the schema gate between the database and the service.
 
 func seedImage(t *testing.T, env environment) resource {
-	return env.one(t, "Custom::SeedImage")
+	return env.One(t, "Custom::SeedImage")
 }
 
 func TestTheRepositoryIsSeededBeforeTheDatabaseIsCreated(t *testing.T) {
 	forEachShipped(t, func(t *testing.T, env environment, cfg config.Environment) {
 		seed := seedImage(t, env)
-		want(t, seed, map[string]any{"Ref": env.one(t, "AWS::ECR::Repository").ID}, "RepositoryName")
+		want(t, seed, map[string]any{"Ref": env.One(t, "AWS::ECR::Repository").ID}, "RepositoryName")
 		want(t, seed, strconv.Itoa(cfg.Service.ContainerPort), "ContainerPort")
 		want(t, seed, string(cfg.Architecture), "Architecture")
-		if database := env.one(t, "AWS::RDS::DBInstance"); !slices.Contains(database.DependsOn, seed.ID) {
+		if database := env.One(t, "AWS::RDS::DBInstance"); !slices.Contains(database.DependsOn, seed.ID) {
 			t.Errorf("%s does not wait for %s", database.ID, seed.ID)
 		}
 	})
@@ -39,7 +38,7 @@ func TestThePlaceholderAnswersAsTheHealthCheckWantsIt(t *testing.T) {
 }
 
 func schemaInit(t *testing.T, env environment) resource {
-	return env.one(t, "Custom::SchemaInit")
+	return env.One(t, "Custom::SchemaInit")
 }
 
 func TestOnlyTheServiceWaitsForTheSchema(t *testing.T) {
@@ -66,12 +65,12 @@ func TestTheSchemaTaskWaitsForWhatItNeeds(t *testing.T) {
 			"Service/SchemaInit/Task/TaskRole/DefaultPolicy/Resource",
 			"Service/SchemaInit/Task/ExecutionRole/DefaultPolicy/Resource",
 		} {
-			if id := env.byPath(t, path).ID; !slices.Contains(schema.DependsOn, id) {
+			if id := env.ByPath(t, path).ID; !slices.Contains(schema.DependsOn, id) {
 				t.Errorf("%s does not wait for %s", schema.ID, id)
 			}
 		}
 		for _, handler := range []string{"OnEvent", "IsComplete"} {
-			role := env.byPath(t, "Service/SchemaInit/"+handler+"/Role/Resource")
+			role := env.ByPath(t, "Service/SchemaInit/"+handler+"/Role/Resource")
 			if role.Properties["Policies"] == nil {
 				t.Errorf("the permissions of %s are not part of its role: the function could start without them", handler)
 			}
@@ -86,10 +85,10 @@ func TestSchemaInitRunsAgainWhenFilesEngineOrDatabaseChange(t *testing.T) {
 			t.Errorf("SchemaHash is %q, want a SHA-256", hash)
 		}
 		want(t, schema, cfg.Database.EngineVersion, "EngineVersion")
-		want(t, schema, map[string]any{"Fn::GetAtt": []any{env.one(t, "AWS::RDS::DBInstance").ID, "DbiResourceId"}}, "DatabaseResourceId")
-		want(t, schema, map[string]any{"Ref": env.byPath(t, "Service/SchemaInit/Task/Resource").ID}, "TaskDefinition")
-		want(t, schema, map[string]any{"Ref": env.byPath(t, "Service/SchemaInit/Logs/Resource").ID}, "LogGroup")
-		tasks := env.byPath(t, "Service/TasksSecurityGroup/Resource").ID
+		want(t, schema, map[string]any{"Fn::GetAtt": []any{env.One(t, "AWS::RDS::DBInstance").ID, "DbiResourceId"}}, "DatabaseResourceId")
+		want(t, schema, map[string]any{"Ref": env.ByPath(t, "Service/SchemaInit/Task/Resource").ID}, "TaskDefinition")
+		want(t, schema, map[string]any{"Ref": env.ByPath(t, "Service/SchemaInit/Logs/Resource").ID}, "LogGroup")
+		tasks := env.ByPath(t, "Service/TasksSecurityGroup/Resource").ID
 		want(t, schema, []any{map[string]any{"Fn::GetAtt": []any{tasks, "GroupId"}}}, "SecurityGroups")
 		subnets := references(schema.Properties["Subnets"])
 		if len(subnets) != 2 || !strings.Contains(subnets[0], "PrivateSubnet") || !strings.Contains(subnets[1], "PrivateSubnet") {
@@ -100,7 +99,7 @@ func TestSchemaInitRunsAgainWhenFilesEngineOrDatabaseChange(t *testing.T) {
 
 func TestSchemaTask(t *testing.T) {
 	forEachShipped(t, func(t *testing.T, env environment, cfg config.Environment) {
-		task := env.byPath(t, "Service/SchemaInit/Task/Resource")
+		task := env.ByPath(t, "Service/SchemaInit/Task/Resource")
 		containers := at(task.Properties, "ContainerDefinitions").([]any)
 		if len(containers) != 2 {
 			t.Fatalf("%d containers, want fetch and mysql", len(containers))
@@ -122,7 +121,7 @@ func TestSchemaTask(t *testing.T) {
 			}
 			want(t, task, "schema", "ContainerDefinitions", i, "LogConfiguration", "Options", "awslogs-stream-prefix")
 		}
-		want(t, env.byPath(t, "Service/SchemaInit/Logs/Resource"), "/ecs/"+cfg.Project+"-"+cfg.Name+"-schema", "LogGroupName")
+		want(t, env.ByPath(t, "Service/SchemaInit/Logs/Resource"), "/ecs/"+cfg.Project+"-"+cfg.Name+"-schema", "LogGroupName")
 		if secrets := len(at(containers[1], "Secrets").([]any)); secrets != 2 {
 			t.Errorf("mysql gets %d secrets, want user and password", secrets)
 		}
@@ -135,7 +134,7 @@ func TestSchemaTask(t *testing.T) {
 func TestTheSchemaTaskMayDecryptABootstrapBucketWithAKeyOfItsOwn(t *testing.T) {
 	const key = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd"
 	env := decodeTemplates(t, synthesize(t, minimal(func(env *config.Environment) { env.BootstrapKmsKeyArn = key })))
-	role := env.byPath(t, "Service/SchemaInit/Task/TaskRole/Resource").ID
+	role := env.ByPath(t, "Service/SchemaInit/Task/TaskRole/Resource").ID
 	if allowed := permissions(env, role); !slices.Contains(allowed, "kms:Decrypt on "+key) {
 		t.Errorf("the task may not decrypt: %v", allowed)
 	}
@@ -153,7 +152,7 @@ func TestSchemaInitTimeOutsNest(t *testing.T) {
 		}
 		return value
 	}
-	definition := text(env.one(t, "AWS::StepFunctions::StateMachine").Properties["DefinitionString"])
+	definition := text(env.One(t, "AWS::StepFunctions::StateMachine").Properties["DefinitionString"])
 	retry := regexp.MustCompile(`IntervalSeconds\\":(\d+),\\"MaxAttempts\\":(\d+)`).FindStringSubmatch(strings.ReplaceAll(definition, `\\"`, `\"`))
 	if retry == nil {
 		t.Fatalf("no retry in %s", definition)
@@ -213,35 +212,4 @@ func inProjectWith(t *testing.T, file, content string) {
 		t.Fatal(err)
 	}
 	t.Chdir(dir)
-}
-
-func TestAnARM64EnvironmentIsARM64Throughout(t *testing.T) {
-	env := decodeTemplates(t, synthesize(t, minimal(func(env *config.Environment) {
-		env.Architecture, env.Pipeline.Repository = platform.ARM64, "my-org/my-app"
-	})))
-	for _, task := range env.all("AWS::ECS::TaskDefinition") {
-		want(t, task, "ARM64", "RuntimePlatform", "CpuArchitecture")
-	}
-	ours := 0
-	for _, function := range env.all("AWS::Lambda::Function") {
-		if function.Properties["Runtime"] == "provided.al2023" {
-			ours++
-			want(t, function, []string{"arm64"}, "Architectures")
-		}
-	}
-	if ours != 4 {
-		t.Errorf("%d functions of this project, want 4", ours)
-	}
-	want(t, env.one(t, "AWS::CodeBuild::Project"), "ARM_CONTAINER", "Environment", "Type")
-	want(t, seedImage(t, env), "ARM64", "Architecture")
-
-	// What CloudFormation sees of the program must follow it: those of the two architectures differ.
-	versions := map[string]bool{}
-	for _, env := range []environment{env, decode(t, "dev")} {
-		version, _ := seedImage(t, env).Properties["ProgramVersion"].(string)
-		versions[version] = true
-	}
-	if len(versions) != 2 || versions[""] {
-		t.Errorf("the seed image's program has the versions %v for ARM64 and X86_64, want two: a new program would never be pushed", versions)
-	}
 }

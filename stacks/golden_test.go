@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"flask-on-fargate/internal/templatecheck"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden templates")
@@ -49,58 +51,9 @@ func equalsGolden(t *testing.T, file string, got []byte) {
 func TestTemplatesHaveNoDependencyCycle(t *testing.T) {
 	for _, name := range shipped {
 		t.Run(name, func(t *testing.T) {
-			if cycle := findCycle(decode(t, name)); cycle != nil {
+			if cycle := templatecheck.Cycle(decode(t, name)); cycle != nil {
 				t.Errorf("dependency cycle: %v", cycle)
 			}
 		})
 	}
-}
-
-func TestACycleIsFound(t *testing.T) {
-	env := environment{Resources: map[string]resource{
-		"a": {ID: "a", Properties: map[string]any{"X": map[string]any{"Ref": "b"}}},
-		"b": {ID: "b", DependsOn: []string{"c"}},
-		"c": {ID: "c", Properties: map[string]any{"Y": []any{map[string]any{"Fn::GetAtt": []any{"a", "Arn"}}}}},
-	}}
-	if findCycle(env) == nil {
-		t.Error("a → b → c → a was not found")
-	}
-}
-
-// findCycle returns the ids along a cycle of references and dependencies, or nil.
-func findCycle(env environment) []string {
-	const (
-		unseen = iota
-		open
-		done
-	)
-	state := map[string]int{}
-	var path []string
-	var visit func(id string) []string
-	visit = func(id string) []string {
-		path = append(path, id)
-		switch state[id] {
-		case done:
-			path = path[:len(path)-1]
-			return nil
-		case open:
-			return path
-		}
-		state[id] = open
-		r := env.Resources[id]
-		for _, next := range append(references(r.Properties), r.DependsOn...) {
-			if cycle := visit(next); cycle != nil {
-				return cycle
-			}
-		}
-		state[id] = done
-		path = path[:len(path)-1]
-		return nil
-	}
-	for id := range env.Resources {
-		if cycle := visit(id); cycle != nil {
-			return cycle
-		}
-	}
-	return nil
 }

@@ -10,7 +10,7 @@ import (
 
 func pipelineStages(t *testing.T, env environment) []string {
 	var names []string
-	for _, stage := range list(env.one(t, "AWS::CodePipeline::Pipeline").Properties["Stages"]) {
+	for _, stage := range list(env.One(t, "AWS::CodePipeline::Pipeline").Properties["Stages"]) {
 		for _, action := range list(at(stage, "Actions")) {
 			names = append(names, at(stage, "Name").(string)+"/"+at(action, "Name").(string)+"/"+at(action, "ActionTypeId", "Provider").(string))
 		}
@@ -20,7 +20,7 @@ func pipelineStages(t *testing.T, env environment) []string {
 
 func action(t *testing.T, env environment, name string) any {
 	t.Helper()
-	for _, stage := range list(env.one(t, "AWS::CodePipeline::Pipeline").Properties["Stages"]) {
+	for _, stage := range list(env.One(t, "AWS::CodePipeline::Pipeline").Properties["Stages"]) {
 		for _, action := range list(at(stage, "Actions")) {
 			if at(action, "Name") == name {
 				return action
@@ -41,7 +41,7 @@ func TestPipelineStages(t *testing.T) {
 		if got := pipelineStages(t, env); !slices.Equal(got, wanted) {
 			t.Errorf("actions %v, want %v", got, wanted)
 		}
-		pipeline := env.one(t, "AWS::CodePipeline::Pipeline")
+		pipeline := env.One(t, "AWS::CodePipeline::Pipeline")
 		want(t, pipeline, "V2", "PipelineType")
 		want(t, pipeline, "SUPERSEDED", "ExecutionMode")
 		want(t, pipeline, []any{map[string]any{"Branches": map[string]any{"Includes": []string{cfg.Pipeline.Branch}}}}, "Triggers", 0, "GitConfiguration", "Push")
@@ -84,14 +84,14 @@ func TestTheDeployActionWaitsForTheCircuitBreaker(t *testing.T) {
 
 func TestImageBuild(t *testing.T) {
 	forEachShipped(t, func(t *testing.T, env environment, cfg config.Environment) {
-		build := env.one(t, "AWS::CodeBuild::Project")
+		build := env.One(t, "AWS::CodeBuild::Project")
 		want(t, build, "aws/codebuild/standard:7.0", "Environment", "Image")
 		want(t, build, true, "Environment", "PrivilegedMode")
 		want(t, build, "buildspec.yml", "Source", "BuildSpec")
 		want(t, build, map[string]any{"Name": "CONTAINER_NAME", "Type": "PLAINTEXT", "Value": "app"}, "Environment", "EnvironmentVariables", 0)
 		for i, name := range []string{"ECR_REPOSITORY_URI", "REPOSITORY_URI"} {
 			variable := at(build.Properties, "Environment", "EnvironmentVariables", 1+i)
-			if at(variable, "Name") != name || !slices.Contains(references(at(variable, "Value")), env.one(t, "AWS::ECR::Repository").ID) {
+			if at(variable, "Name") != name || !slices.Contains(references(at(variable, "Value")), env.One(t, "AWS::ECR::Repository").ID) {
 				t.Errorf("%s is %s, want the repository's address", name, text(variable))
 			}
 		}
@@ -100,20 +100,20 @@ func TestImageBuild(t *testing.T) {
 
 func TestArtifactsArePrivateAndExpire(t *testing.T) {
 	forEachShipped(t, func(t *testing.T, env environment, cfg config.Environment) {
-		artifacts := env.byPath(t, "Pipeline/Artifacts/Resource")
+		artifacts := env.ByPath(t, "Pipeline/Artifacts/Resource")
 		want(t, artifacts, 30, "LifecycleConfiguration", "Rules", 0, "ExpirationInDays")
 		want(t, artifacts, "AES256", "BucketEncryption", "ServerSideEncryptionConfiguration", 0, "ServerSideEncryptionByDefault", "SSEAlgorithm")
 		want(t, artifacts, true, "PublicAccessBlockConfiguration", "RestrictPublicBuckets")
 		if artifacts.DeletionPolicy != "Delete" {
 			t.Errorf("the artifacts stay after destroy: %s", artifacts.DeletionPolicy)
 		}
-		emptied := slices.ContainsFunc(env.all("Custom::S3AutoDeleteObjects"), func(r resource) bool {
+		emptied := slices.ContainsFunc(env.All("Custom::S3AutoDeleteObjects"), func(r resource) bool {
 			return slices.Contains(references(r.Properties["BucketName"]), artifacts.ID)
 		})
 		if !emptied {
 			t.Error("the bucket is not emptied on destroy, which then fails")
 		}
-		policy := env.byPath(t, "Pipeline/Artifacts/Policy/Resource")
+		policy := env.ByPath(t, "Pipeline/Artifacts/Policy/Resource")
 		want(t, policy, "Deny", "PolicyDocument", "Statement", 0, "Effect")
 		want(t, policy, map[string]any{"Bool": map[string]any{"aws:SecureTransport": "false"}}, "PolicyDocument", "Statement", 0, "Condition")
 	})
@@ -121,7 +121,7 @@ func TestArtifactsArePrivateAndExpire(t *testing.T) {
 
 func TestTheConnectionIsMadeOrGiven(t *testing.T) {
 	env := decode(t, "dev")
-	want(t, env.one(t, "AWS::CodeConnections::Connection"), "GitHub", "ProviderType")
+	want(t, env.One(t, "AWS::CodeConnections::Connection"), "GitHub", "ProviderType")
 	if env.Outputs["pipeline.ConnectionUrl"] == nil {
 		t.Error("no link to the handshake of the connection")
 	}
@@ -135,13 +135,13 @@ func TestTheConnectionIsMadeOrGiven(t *testing.T) {
 		env.Pipeline.Branch, env.Pipeline.Paths = "stable", []string{"app/**"}
 		env.NotificationTopicArn = "arn:aws:sns:eu-west-1:123456789012:operators"
 	})))
-	if len(given.all("AWS::CodeConnections::Connection")) > 0 || given.Outputs["pipeline.ConnectionUrl"] != nil {
+	if len(given.All("AWS::CodeConnections::Connection")) > 0 || given.Outputs["pipeline.ConnectionUrl"] != nil {
 		t.Error("a connection is made although one is given")
 	}
 	if got := at(action(t, given, "Source"), "Configuration", "ConnectionArn"); got != arn {
 		t.Errorf("the source uses %v", got)
 	}
-	pipeline := given.one(t, "AWS::CodePipeline::Pipeline")
+	pipeline := given.One(t, "AWS::CodePipeline::Pipeline")
 	if got := at(action(t, given, "Source"), "Configuration", "BranchName"); got != "stable" {
 		t.Errorf("the source is the branch %v", got)
 	}
@@ -152,13 +152,13 @@ func TestTheConnectionIsMadeOrGiven(t *testing.T) {
 
 func testFailuresAreAnnounced(t *testing.T, env environment) {
 	t.Helper()
-	release := env.byPath(t, "Pipeline/Release/Handler/Function/Resource")
+	release := env.ByPath(t, "Pipeline/Release/Handler/Function/Resource")
 	want(t, release, "arn:aws:sns:eu-west-1:123456789012:operators", "Environment", "Variables", "NOTIFICATION_TOPIC_ARN")
-	role := env.byPath(t, "Pipeline/Release/Handler/Role/Resource").ID
+	role := env.ByPath(t, "Pipeline/Release/Handler/Role/Resource").ID
 	if allowed := permissions(env, role); !slices.Contains(allowed, "sns:Publish on arn:aws:sns:eu-west-1:123456789012:operators") {
 		t.Errorf("the release function may not publish: %v", allowed)
 	}
-	announced := slices.ContainsFunc(env.all("AWS::Events::Rule"), func(rule resource) bool {
+	announced := slices.ContainsFunc(env.All("AWS::Events::Rule"), func(rule resource) bool {
 		pattern := text(rule.Properties["EventPattern"])
 		return strings.Contains(pattern, "CodePipeline Pipeline Execution State Change") && strings.Contains(pattern, `"state":["FAILED"]`) &&
 			slices.Contains(references(rule.Properties["Targets"]), release.ID)
@@ -171,11 +171,11 @@ func testFailuresAreAnnounced(t *testing.T, env environment) {
 // The tag live is kept without a pipeline too: whoever starts a deployment, the function hears of it.
 func TestLiveIsKeptWithoutAPipeline(t *testing.T) {
 	env := decodeTemplates(t, synthesize(t, minimal(nil)))
-	if len(env.all("AWS::CodePipeline::Pipeline")) > 0 {
+	if len(env.All("AWS::CodePipeline::Pipeline")) > 0 {
 		t.Error("a pipeline without a repository")
 	}
-	rule := env.one(t, "AWS::Events::Rule")
-	want(t, rule, []any{map[string]any{"Ref": env.one(t, "AWS::ECS::Service").ID}}, "EventPattern", "resources")
+	rule := env.One(t, "AWS::Events::Rule")
+	want(t, rule, []any{map[string]any{"Ref": env.One(t, "AWS::ECS::Service").ID}}, "EventPattern", "resources")
 	want(t, rule, []string{"aws.ecs"}, "EventPattern", "source")
 	want(t, rule, []string{"ECS Deployment State Change"}, "EventPattern", "detail-type")
 	want(t, rule, map[string]any{"eventName": []string{"SERVICE_DEPLOYMENT_COMPLETED", "SERVICE_DEPLOYMENT_FAILED"}}, "EventPattern", "detail")
@@ -183,8 +183,8 @@ func TestLiveIsKeptWithoutAPipeline(t *testing.T) {
 
 func TestAnEnvironmentWithoutARepositoryHasNoPipeline(t *testing.T) {
 	env := decodeTemplates(t, synthesize(t, minimal(nil)))
-	if len(env.all("AWS::CodePipeline::Pipeline")) > 0 || len(env.all("AWS::CodeConnections::Connection")) > 0 {
+	if len(env.All("AWS::CodePipeline::Pipeline")) > 0 || len(env.All("AWS::CodeConnections::Connection")) > 0 {
 		t.Error("there is a pipeline or a connection for no repository")
 	}
-	env.one(t, "AWS::CodeBuild::Project") // CloudFormation refuses a stack without resources
+	env.One(t, "AWS::CodeBuild::Project") // CloudFormation refuses a stack without resources
 }

@@ -2,11 +2,8 @@ package stacks_test
 
 import (
 	"encoding/json"
-	"maps"
 	"os"
 	"path/filepath"
-	"regexp"
-	"slices"
 	"strings"
 	"testing"
 
@@ -16,6 +13,7 @@ import (
 	"github.com/aws/jsii-runtime-go"
 
 	"flask-on-fargate/config"
+	"flask-on-fargate/internal/templatecheck"
 	"flask-on-fargate/stacks"
 )
 
@@ -33,7 +31,7 @@ func TestMain(m *testing.M) {
 var shipped = []string{"dev", "prod"}
 
 // stackNames are the suffixes of the stacks' names, in the order in which they are deployed.
-var stackNames = []string{"network", "data", "service", "pipeline"}
+var stackNames = templatecheck.Stacks
 
 // load reads config/<name>.yaml.
 func load(t *testing.T, name string) config.Environment {
@@ -140,23 +138,20 @@ func cliContext(t *testing.T) map[string]any {
 	return file.Context
 }
 
-// resource is a resource of any of an environment's stacks. Its references name the stack too: data.Bucket83908E77.
-type resource struct {
-	ID                  string
-	Type                string
-	Properties          map[string]any
-	DependsOn           []string
-	DeletionPolicy      string
-	UpdateReplacePolicy string
-	Metadata            map[string]any
-}
+// What these tests read templates with.
+type (
+	environment = templatecheck.Templates
+	resource    = templatecheck.Resource
+)
 
-// environment is the decoded templates of one environment, with the references between stacks resolved.
-type environment struct {
-	Resources map[string]resource
-	Outputs   map[string]any // values, by stack and name: data.RdsEndpoint
-	Sections  map[string]any // all of the templates but the resources, as it is, by stack and name: data.Parameters
-}
+var (
+	at          = templatecheck.At
+	list        = templatecheck.List
+	permissions = templatecheck.Permissions
+	readable    = templatecheck.Readable
+	references  = templatecheck.References
+	text        = templatecheck.Text
+)
 
 var decoded = map[string]environment{}
 
@@ -176,171 +171,26 @@ func decodeTemplates(t *testing.T, bodies map[string][]byte) environment {
 
 func decodeStacks(t *testing.T, bodies map[string][]byte, names ...string) environment {
 	t.Helper()
-	type output struct {
-		Value  any
-		Export struct{ Name string }
-	}
-	exports := map[string]any{}
-	env := environment{Resources: map[string]resource{}, Outputs: map[string]any{}, Sections: map[string]any{}}
-	for _, stack := range names {
-		var file struct {
-			Resources map[string]resource
-			Outputs   map[string]output
-		}
-		if err := json.Unmarshal(bodies[stack], &file); err != nil {
-			t.Fatalf("%s: %v", stack, err)
-		}
-		var sections map[string]any
-		if err := json.Unmarshal(bodies[stack], &sections); err != nil {
-			t.Fatalf("%s: %v", stack, err)
-		}
-		delete(sections, "Resources")
-		for name, section := range sections {
-			env.Sections[stack+"."+name] = section
-		}
-		for id, r := range file.Resources {
-			r.ID = stack + "." + id
-			if r.Properties != nil {
-				r.Properties = qualify(r.Properties, stack, exports).(map[string]any)
-			}
-			for i, dependency := range r.DependsOn {
-				r.DependsOn[i] = stack + "." + dependency
-			}
-			env.Resources[r.ID] = r
-		}
-		for name, o := range file.Outputs {
-			value := qualify(o.Value, stack, exports)
-			if o.Export.Name != "" {
-				exports[o.Export.Name] = value
-			} else {
-				env.Outputs[stack+"."+name] = value
-			}
-		}
+	env, err := templatecheck.Decode(bodies, names...)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return env
 }
 
-// qualify prefixes references with the name of the stack and replaces imports by what was exported.
-func qualify(node any, stack string, exports map[string]any) any {
-	switch node := node.(type) {
-	case []any:
-		for i := range node {
-			node[i] = qualify(node[i], stack, exports)
-		}
-	case map[string]any:
-		if name, ok := node["Fn::ImportValue"].(string); ok {
-			return exports[name]
-		}
-		if id, ok := node["Ref"].(string); ok && !strings.HasPrefix(id, "AWS::") {
-			return map[string]any{"Ref": stack + "." + id}
-		}
-		if path, ok := node["Fn::GetAtt"].([]any); ok {
-			return map[string]any{"Fn::GetAtt": []any{stack + "." + path[0].(string), path[1]}}
-		}
-		if template, ok := node["Fn::Sub"].(string); ok {
-			node["Fn::Sub"] = substitution.ReplaceAllString(template, "$${"+stack+".$1}")
-		}
-		for key := range node {
-			node[key] = qualify(node[key], stack, exports)
-		}
+// forEachShipped runs a test on the templates of each shipped environment.
+func forEachShipped(t *testing.T, test func(t *testing.T, env environment, cfg config.Environment)) {
+	for _, name := range shipped {
+		t.Run(name, func(t *testing.T) { test(t, decode(t, name), load(t, name)) })
 	}
-	return node
 }
 
-// qualified is such a reference after [qualify].
-var qualified = regexp.MustCompile(`\$\{([a-z]+\.[A-Za-z0-9]+)\}`)
-
-// substitution is a reference to a resource, or to its attribute, in the template of Fn::Sub.
-var substitution = regexp.MustCompile(`\$\{([A-Za-z0-9]+)(?:\.[A-Za-z0-9.]+)?\}`)
-
-// all returns the resources of a type, sorted by id.
-func (e environment) all(resourceType string) []resource {
-	var found []resource
-	for _, id := range slices.Sorted(maps.Keys(e.Resources)) {
-		if e.Resources[id].Type == resourceType {
-			found = append(found, e.Resources[id])
-		}
-	}
-	return found
-}
-
-// one returns the only resource of a type.
-func (e environment) one(t *testing.T, resourceType string) resource {
+// want fails unless the value found at a path of a resource's properties has the wanted JSON.
+func want(t *testing.T, r resource, wanted any, path ...any) {
 	t.Helper()
-	found := e.all(resourceType)
-	if len(found) != 1 {
-		t.Fatalf("%d resources of type %s, want exactly one", len(found), resourceType)
+	if got := text(at(r.Properties, path...)); got != text(wanted) {
+		t.Errorf("%s: %v is %s, want %s", r.ID, path, got, text(wanted))
 	}
-	return found[0]
-}
-
-// byPath returns the only resource that the construct at path, or at a path that ends in it, defines.
-func (e environment) byPath(t *testing.T, path string) resource {
-	t.Helper()
-	var found []resource
-	for _, r := range e.Resources {
-		if full, _ := r.Metadata["aws:cdk:path"].(string); full == path || strings.HasSuffix(full, "/"+path) {
-			found = append(found, r)
-		}
-	}
-	if len(found) != 1 {
-		t.Fatalf("%d resources at %s, want one", len(found), path)
-	}
-	return found[0]
-}
-
-// at follows keys and indexes through decoded JSON, as in at(properties, "A", 0, "B"), and is nil where there is nothing.
-func at(node any, path ...any) any {
-	for _, step := range path {
-		switch step := step.(type) {
-		case string:
-			object, _ := node.(map[string]any)
-			node = object[step]
-		case int:
-			list, _ := node.([]any)
-			if step >= len(list) {
-				return nil
-			}
-			node = list[step]
-		}
-	}
-	return node
-}
-
-// text is the JSON of a value: for comparison and for messages.
-func text(value any) string {
-	body, err := json.Marshal(value)
-	if err != nil {
-		panic(err)
-	}
-	return string(body)
-}
-
-// references returns the ids of the resources that node refers to.
-func references(node any) []string {
-	var ids []string
-	switch node := node.(type) {
-	case []any:
-		for _, element := range node {
-			ids = append(ids, references(element)...)
-		}
-	case map[string]any:
-		if id, ok := node["Ref"].(string); ok && !strings.HasPrefix(id, "AWS::") {
-			return []string{id}
-		}
-		if path, ok := node["Fn::GetAtt"].([]any); ok {
-			return []string{path[0].(string)}
-		}
-		if template, ok := node["Fn::Sub"].(string); ok {
-			for _, id := range qualified.FindAllStringSubmatch(template, -1) {
-				ids = append(ids, id[1])
-			}
-		}
-		for _, key := range slices.Sorted(maps.Keys(node)) {
-			ids = append(ids, references(node[key])...)
-		}
-	}
-	return ids
 }
 
 func golden(env, stack string) string {

@@ -33,6 +33,9 @@ var layers = [][]string{
 // forFunctions are the rooms that functions use. The others are the tool's.
 var forFunctions = []string{"clock", "imagetag", "plaintext", "platform", "registry", "rollout"}
 
+// forTests are the packages that only tests import.
+var forTests = []string{module + "/internal/test", module + "/internal/templatecheck"}
+
 // forbidden maps each part of this module to the packages and modules that nothing below it may depend on, directly
 // or through others. What is below node_modules is not ours.
 var forbidden = func() map[string][]string {
@@ -44,7 +47,9 @@ var forbidden = func() map[string][]string {
 		module + "/constructs": {module + "/stacks"},
 		module + "/local":      slices.Concat(library, cdk),
 		module + "/internal":   append(library, module+"/cmd", module+"/functions"),
-		module:                 {cdkNag, module + "/internal/test"}, // only tests import these
+		module:                 slices.Concat([]string{cdkNag}, forTests), // only tests import these
+
+		module + "/internal/templatecheck": cdk,
 	}
 	later := cdk
 	for _, layer := range slices.Backward(layers) {
@@ -136,10 +141,12 @@ func TestPackagesDependOnlyOnWhatTheyMay(t *testing.T) {
 			t.Errorf("%s/stacks does not depend on %s: correct the list of the CDK's modules", module, root)
 		}
 	}
-	if !slices.ContainsFunc(packages, func(p goPackage) bool {
-		return slices.ContainsFunc(p.XTestImports, func(path string) bool { return within(path, cdkNag) })
-	}) {
-		t.Errorf("no test imports %s: correct its name", cdkNag)
+	for _, root := range append([]string{cdkNag}, forTests...) {
+		if !slices.ContainsFunc(packages, func(p goPackage) bool {
+			return slices.ContainsFunc(p.XTestImports, func(path string) bool { return within(path, root) })
+		}) {
+			t.Errorf("no test imports %s: correct its name", root)
+		}
 	}
 }
 
@@ -149,24 +156,27 @@ func TestViolationsAreFound(t *testing.T) {
 		deps []string
 		bad  bool
 	}{
-		"config uses the CDK":              {"config", []string{"fmt", "github.com/aws/aws-cdk-go/awscdk/v2/awsec2"}, true},
-		"a command uses jsii":              {"cmd/infra", []string{"github.com/aws/jsii-runtime-go"}, true},
-		"a function uses constructs-go":    {"functions/release/x", []string{"github.com/aws/constructs-go/constructs/v10"}, true},
-		"a construct uses a stack":         {"constructs/network", []string{module + "/stacks"}, true},
-		"internal uses a construct":        {"internal/removal", []string{module + "/constructs/network"}, true},
-		"internal uses a command":          {"internal/guard", []string{module + "/cmd/infra"}, true},
-		"a room uses jsii":                 {"internal/guard", []string{"github.com/aws/jsii-runtime-go"}, true},
-		"a room uses a later one":          {"internal/assembly", []string{module + "/internal/guard"}, true},
-		"a function uses the tool's room":  {"functions/release", []string{module + "/internal/release"}, true},
-		"a program uses what tests use":    {"internal/guard", []string{module + "/internal/test/golden"}, true},
-		"a command uses a construct":       {"cmd/infra", []string{module + "/constructs/network"}, true},
-		"a stack uses cdk-nag":             {"stacks", []string{cdkNag + "/cdknag/v2"}, true},
-		"a room uses an earlier one":       {"internal/guard", []string{module + "/internal/assembly", module + "/internal/stop"}, false},
-		"a function uses its room":         {"functions/release", []string{module + "/internal/rollout"}, false},
-		"a construct uses the CDK":         {"constructs/network", []string{"github.com/aws/aws-cdk-go/awscdk/v2", module + "/internal/removal"}, false},
-		"a stack uses a construct":         {"stacks", []string{module + "/constructs/network", module + "/config"}, false},
-		"a name that only begins the same": {"configuration", []string{"github.com/aws/aws-cdk-go/awscdk/v2"}, false},
-		"config uses an AWS SDK":           {"config", []string{"github.com/aws/aws-sdk-go-v2/aws"}, false},
+		"config uses the CDK":                {"config", []string{"fmt", "github.com/aws/aws-cdk-go/awscdk/v2/awsec2"}, true},
+		"a command uses jsii":                {"cmd/infra", []string{"github.com/aws/jsii-runtime-go"}, true},
+		"a function uses constructs-go":      {"functions/release/x", []string{"github.com/aws/constructs-go/constructs/v10"}, true},
+		"a construct uses a stack":           {"constructs/network", []string{module + "/stacks"}, true},
+		"internal uses a construct":          {"internal/removal", []string{module + "/constructs/network"}, true},
+		"internal uses a command":            {"internal/guard", []string{module + "/cmd/infra"}, true},
+		"a room uses jsii":                   {"internal/guard", []string{"github.com/aws/jsii-runtime-go"}, true},
+		"a room uses a later one":            {"internal/assembly", []string{module + "/internal/guard"}, true},
+		"a function uses the tool's room":    {"functions/release", []string{module + "/internal/release"}, true},
+		"a program uses what tests use":      {"internal/guard", []string{module + "/internal/test"}, true},
+		"a stack uses the templates' checks": {"stacks", []string{module + "/internal/templatecheck"}, true},
+		"the templates' checks use the CDK":  {"internal/templatecheck", []string{"github.com/aws/aws-cdk-go/awscdk/v2"}, true},
+		"the templates' checks use config":   {"internal/templatecheck", []string{module + "/config"}, false},
+		"a command uses a construct":         {"cmd/infra", []string{module + "/constructs/network"}, true},
+		"a stack uses cdk-nag":               {"stacks", []string{cdkNag + "/cdknag/v2"}, true},
+		"a room uses an earlier one":         {"internal/guard", []string{module + "/internal/assembly", module + "/internal/stop"}, false},
+		"a function uses its room":           {"functions/release", []string{module + "/internal/rollout"}, false},
+		"a construct uses the CDK":           {"constructs/network", []string{"github.com/aws/aws-cdk-go/awscdk/v2", module + "/internal/removal"}, false},
+		"a stack uses a construct":           {"stacks", []string{module + "/constructs/network", module + "/config"}, false},
+		"a name that only begins the same":   {"configuration", []string{"github.com/aws/aws-cdk-go/awscdk/v2"}, false},
+		"config uses an AWS SDK":             {"config", []string{"github.com/aws/aws-sdk-go-v2/aws"}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			found := violations([]goPackage{{ImportPath: module + "/" + test.pkg, Deps: test.deps}})

