@@ -136,7 +136,7 @@ local-release: local-tools bin/local-image $(if $(IMAGE),,.local/sample.tar) ## 
 	@.local/venv/bin/python -m local release "$(or $(IMAGE),.local/sample.tar)"
 
 .PHONY: local-test
-local-test: local-tools bin/local-image .local/venv/.tests ## Prove all of it on the local target, from bootstrap to destroy (eight minutes)
+local-test: local-tools bin/local-image .local/venv/.tests ## Prove all of it on the local target, from bootstrap to destroy (nine minutes)
 	@.local/venv/bin/mypy --config-file local/mypy.ini local
 	@LOG_LEVEL=ERROR .local/venv/bin/python -m unittest discover --start-directory local/tests --top-level-directory .
 	@.local/venv/bin/python -m local test
